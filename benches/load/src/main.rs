@@ -1,0 +1,4 @@
+//! The load generator.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! The `chirrup` command.
+#![forbid(unsafe_code)]
+
+fn main() {}

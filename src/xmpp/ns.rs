@@ -1,0 +1,80 @@
+//! Every namespace we read or write, each under the title of its specification.
+
+/// RFC 6120, client streams.
+pub const CLIENT: &str = "jabber:client";
+/// RFC 6120, server streams.
+pub const SERVER: &str = "jabber:server";
+/// RFC 6120, the stream element.
+pub const STREAM: &str = "http://etherx.jabber.org/streams";
+/// RFC 6120, stream errors.
+pub const STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
+/// RFC 6120, stanza errors.
+pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// RFC 6120, STARTTLS.
+pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
+/// RFC 6120, SASL.
+pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+/// RFC 6120, resource binding.
+pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+/// RFC 3921, session establishment: a no-op that old clients still ask for.
+pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+/// RFC 6121, roster.
+pub const ROSTER: &str = "jabber:iq:roster";
+/// RFC 6121, roster versioning stream feature.
+pub const ROSTER_VERSIONING: &str = "urn:xmpp:features:rosterver";
+/// RFC 6121, subscription pre-approval stream feature.
+pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
+/// XEP-0004: Data Forms.
+pub const DATA_FORMS: &str = "jabber:x:data";
+/// XEP-0030: Service Discovery, information.
+pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
+/// XEP-0030: Service Discovery, items.
+pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// XEP-0049: Private XML Storage.
+pub const PRIVATE: &str = "jabber:iq:private";
+/// XEP-0054: vcard-temp.
+pub const VCARD: &str = "vcard-temp";
+/// XEP-0059: Result Set Management.
+pub const RSM: &str = "http://jabber.org/protocol/rsm";
+/// XEP-0060: Publish-Subscribe.
+pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
+/// XEP-0060: Publish-Subscribe, errors.
+pub const PUBSUB_ERRORS: &str = "http://jabber.org/protocol/pubsub#errors";
+/// XEP-0060: Publish-Subscribe, events.
+pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
+/// XEP-0060: Publish-Subscribe, owner use cases.
+pub const PUBSUB_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
+/// XEP-0077: In-Band Registration.
+pub const REGISTER: &str = "jabber:iq:register";
+/// XEP-0077: In-Band Registration, stream feature.
+pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+/// XEP-0092: Software Version.
+pub const VERSION: &str = "jabber:iq:version";
+/// XEP-0115: Entity Capabilities.
+pub const CAPS: &str = "http://jabber.org/protocol/caps";
+/// XEP-0131: Stanza Headers and Internet Metadata, as XEP-0060 uses it for subids.
+pub const SHIM: &str = "http://jabber.org/protocol/shim";
+/// XEP-0160: Best Practices for Handling Offline Messages (a disco feature).
+pub const OFFLINE: &str = "msgoffline";
+/// XEP-0191: Blocking Command.
+pub const BLOCKING: &str = "urn:xmpp:blocking";
+/// XEP-0191: Blocking Command, errors.
+pub const BLOCKING_ERRORS: &str = "urn:xmpp:blocking:errors";
+/// XEP-0199: XMPP Ping.
+pub const PING: &str = "urn:xmpp:ping";
+/// XEP-0202: Entity Time.
+pub const TIME: &str = "urn:xmpp:time";
+/// XEP-0203: Delayed Delivery.
+pub const DELAY: &str = "urn:xmpp:delay";
+/// XEP-0277: Microblogging over XMPP.
+pub const MICROBLOG: &str = "urn:xmpp:microblog:0";
+/// XEP-0330: Pubsub Subscription.
+pub const PUBSUB_SUBSCRIPTION: &str = "urn:xmpp:pubsub:subscription";
+/// XEP-0440: SASL Channel-Binding Type Capability.
+pub const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
+/// XEP-0472: Pubsub Social Feed.
+pub const SOCIAL_FEED: &str = "urn:xmpp:pubsub-social-feed:1";
+/// RFC 4287: Atom.
+pub const ATOM: &str = "http://www.w3.org/2005/Atom";
+/// XML itself (`xml:lang`).
+pub const XML: &str = "http://www.w3.org/XML/1998/namespace";
