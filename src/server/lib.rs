@@ -1,2 +1,4 @@
 //! The house itself: sockets, sessions, routing and the extensions. The only room with a clock and a door to the street.
 #![forbid(unsafe_code)]
+
+pub mod config;
