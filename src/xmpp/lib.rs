@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ns;
+pub mod sasl;
 pub mod xml;
 
 pub use xml::Element;
