@@ -1,0 +1,186 @@
+//! TLS towards clients: one configuration for each host and certificate, chosen by the name the client asks for.
+//!
+//! RFC 6120 section 5, RFC 7590, XEP-0368 (ALPN) and what channel binding needs: `tls-exporter` (RFC 9266) and
+//! `tls-server-end-point` (RFC 5929). TLS 1.2 and 1.3; 1.2 only with the extended master secret (RFC 7627), without
+//! which its exporter binds nothing. The host is chosen before the handshake goes on, so a connection knows exactly
+//! which certificate it has shown, also while certificates are being replaced. No client certificates here.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::crypto::CryptoProvider;
+use rustls::sign::SingleCertAndKey;
+use rustls::{ProtocolVersion, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::certificate::{Certificate, CertificateError};
+use crate::config::{Config, Host};
+
+/// Application protocol of a client stream (XEP-0368 section 4).
+pub const ALPN_CLIENT: &[u8] = b"xmpp-client";
+
+/// Bytes of finished TLS records a connection may hold before its writer has to wait.
+const TLS_OUTPUT_BYTES_MAX: usize = 32 * 1024;
+
+/// What a finished handshake tells the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `tls-exporter` (RFC 9266): 32 bytes bound to this very connection.
+    pub exporter: Option<Vec<u8>>,
+    /// `tls-server-end-point` (RFC 5929): hash of the certificate shown.
+    pub server_end_point: Option<Vec<u8>>,
+    /// `"1.2"` or `"1.3"`.
+    pub version: &'static str,
+}
+
+/// How TLS came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// After `<starttls/>`; application protocols are not negotiated.
+    StartTls,
+    /// From the first byte; the client may name `xmpp-client`, and nothing else.
+    Direct,
+}
+
+/// One host's certificate and the two configurations made of it.
+#[derive(Debug)]
+struct Shown {
+    certificate: Certificate,
+    starttls: Arc<ServerConfig>,
+    direct: Arc<ServerConfig>,
+}
+
+/// TLS for all hosts of a server. Shared by its listeners.
+#[derive(Debug)]
+pub struct Tls {
+    provider: Arc<CryptoProvider>,
+    data_directory: PathBuf,
+    hosts: Vec<Host>,
+    /// Replaced whole when a certificate changes; the lock is held to clone one reference.
+    by_domain: Mutex<Arc<HashMap<String, Arc<Shown>>>>,
+}
+
+impl Tls {
+    /// Reads or makes the certificates of all hosts.
+    ///
+    /// # Errors
+    /// Names the file at fault and what to do.
+    pub fn load(config: &Config) -> Result<Self, CertificateError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut by_domain = HashMap::new();
+        for host in &config.hosts {
+            let certificate = Certificate::load(host, &config.data_directory, &provider)?;
+            by_domain.insert(host.domain.to_ascii_lowercase(), Arc::new(shown(certificate, &provider)?));
+        }
+        Ok(Self {
+            provider,
+            data_directory: config.data_directory.clone(),
+            hosts: config.hosts.clone(),
+            by_domain: Mutex::new(Arc::new(by_domain)),
+        })
+    }
+
+    /// Looks at all files again. A pair that changed is used for connections from now on; one that cannot be used is
+    /// reported and the one before it stays. Answers the domains whose certificate changed. Reads files: not for the
+    /// runtime's own threads.
+    pub fn refresh(&self) -> (Vec<String>, Vec<CertificateError>) {
+        let mut by_domain = HashMap::clone(&self.shown());
+        let (mut changed, mut errors) = (Vec::new(), Vec::new());
+        for host in &self.hosts {
+            let domain = host.domain.to_ascii_lowercase();
+            let outcome = Certificate::load(host, &self.data_directory, &self.provider).and_then(|certificate| {
+                if by_domain.get(&domain).is_some_and(|old| old.certificate.is_same_as(&certificate)) {
+                    return Ok(None);
+                }
+                shown(certificate, &self.provider).map(Some)
+            });
+            match outcome {
+                Ok(None) => {}
+                Ok(Some(new)) => {
+                    by_domain.insert(domain, Arc::new(new));
+                    changed.push(host.domain.clone());
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if !changed.is_empty() {
+            *self.by_domain.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(by_domain);
+        }
+        (changed, errors)
+    }
+
+    /// The certificate in use for `domain`.
+    pub fn certificate(&self, domain: &str) -> Option<Certificate> {
+        self.shown().get(&domain.to_ascii_lowercase()).map(|shown| shown.certificate.clone())
+    }
+
+    fn shown(&self) -> Arc<HashMap<String, Arc<Shown>>> {
+        Arc::clone(&self.by_domain.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The host for a name asked for; the first one where none or an unknown one was.
+    fn choose(&self, asked: Option<&str>) -> Option<Arc<Shown>> {
+        let shown = self.shown();
+        let by_name = asked.and_then(|name| shown.get(&name.to_ascii_lowercase()));
+        let first = || shown.get(&self.hosts.first()?.domain.to_ascii_lowercase());
+        by_name.or_else(first).cloned()
+    }
+
+    /// Does the handshake on an accepted connection. The caller sets the deadline.
+    ///
+    /// # Errors
+    /// Whatever ends the handshake; the alert has then been sent as far as the wire allows.
+    pub async fn accept<IO>(&self, wire: IO, start: Start) -> io::Result<(TlsStream<IO>, TlsFacts)>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let handshake = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire).await?;
+        let shown = self
+            .choose(handshake.client_hello().server_name())
+            .ok_or_else(|| io::Error::other("no host has a certificate"))?;
+        let config = match start {
+            Start::StartTls => Arc::clone(&shown.starttls),
+            Start::Direct => Arc::clone(&shown.direct),
+        };
+        let stream = handshake
+            .into_stream_with(config, |connection| connection.set_buffer_limit(Some(TLS_OUTPUT_BYTES_MAX)))
+            .await?;
+        let (_, connection) = stream.get_ref();
+        let exporter = connection.export_keying_material(vec![0_u8; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok();
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        };
+        let facts = TlsFacts { exporter, server_end_point: shown.certificate.server_end_point.clone(), version };
+        Ok((stream, facts))
+    }
+}
+
+fn shown(certificate: Certificate, provider: &Arc<CryptoProvider>) -> Result<Shown, CertificateError> {
+    let unusable = |error: rustls::Error| CertificateError {
+        file: certificate.file.clone(),
+        message: format!("cannot be used for TLS: {error}"),
+    };
+    let resolver = SingleCertAndKey::from(Arc::clone(&certificate.certified));
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    config.require_ems = true;
+    // Resumption without state of ours: tickets under keys that change every few hours. One is enough for a client
+    // that holds one connection, and each costs an encryption at login.
+    config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(unusable)?;
+    config.send_tls13_tickets = 1;
+    let mut direct = config.clone();
+    direct.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
+    Ok(Shown { starttls: Arc::new(config), direct: Arc::new(direct), certificate })
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
