@@ -1,14 +1,17 @@
 //! The language: XMPP from bytes to meaning and back.
 //!
-//! Read in this order: `jid` (who), [`xml`] (how it is written), `stanza` (what is said),
+//! Read in this order: [`jid`] (who), [`xml`] (how it is written), `stanza` (what is said),
 //! `sasl` and `stream` (how a conversation starts), `form` and `paging` (tools many protocols share).
 //!
 //! Nothing here knows a socket, a clock, a disk or a random number: those are handed in by the server,
 //! so that every byte of a conversation can be replayed in a test.
 #![forbid(unsafe_code)]
 
+pub mod jid;
+pub mod limits;
 pub mod ns;
 pub mod sasl;
 pub mod xml;
 
+pub use jid::{BareJid, FullJid, Jid, JidError};
 pub use xml::Element;
