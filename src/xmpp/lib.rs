@@ -7,9 +7,11 @@
 //! so that every byte of a conversation can be replayed in a test.
 #![forbid(unsafe_code)]
 
+pub mod form;
 pub mod jid;
 pub mod limits;
 pub mod ns;
+pub mod paging;
 pub mod sasl;
 pub mod xml;
 

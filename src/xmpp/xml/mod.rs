@@ -5,6 +5,7 @@
 //! and refuses what is not well-formed XML 1.0 with namespaces, or what RFC 6120 section 11.1 forbids. The
 //! same pass feeds a tree ([`parse_element`]) or the spans of a stanza ([`crate::stanza`]).
 
+mod attribute;
 mod chars;
 mod context;
 mod error;
@@ -14,6 +15,7 @@ mod strict;
 mod tree;
 mod write;
 
+pub use attribute::WithAttribute;
 pub(crate) use chars::is_whitespace;
 pub use context::Context;
 pub use error::XmlError;

@@ -78,10 +78,7 @@ impl<'a> Tag<'a, '_> {
     /// The bindings of prefixes made on this tag, the default namespace under the empty prefix.
     pub(crate) fn declarations(&self) -> impl Iterator<Item = (&'a str, &str)> {
         let depth = self.depth;
-        self.bindings
-            .iter()
-            .filter(move |binding| binding.level == depth)
-            .map(|binding| (binding.prefix, &*binding.ns))
+        self.bindings.iter().filter(move |binding| binding.level == depth).map(|binding| (binding.prefix, &*binding.ns))
     }
 
     /// The value of an attribute without prefix.
@@ -120,7 +117,13 @@ pub(crate) fn read<'a>(
     if !text.starts_with('<') || !are_chars(text) {
         return Err(XmlError::NotWellFormed);
     }
-    let mut pass = Pass { limits, bindings: Vec::with_capacity(8), scopes: Vec::with_capacity(8), attributes: Vec::new(), elements: 0 };
+    let mut pass = Pass {
+        limits,
+        bindings: Vec::with_capacity(8),
+        scopes: Vec::with_capacity(8),
+        attributes: Vec::new(),
+        elements: 0,
+    };
     pass.bindings.push(Binding { prefix: "xml", ns: Cow::Borrowed(ns::XML), level: EVERYWHERE });
     pass.bindings.push(Binding { prefix: "", ns: Cow::Borrowed(&context.default_ns), level: 0 });
     for (prefix, ns) in context.prefixes() {
@@ -138,7 +141,8 @@ pub(super) fn read_open<'a>(text: &'a str, limits: &Limits, sink: &mut impl Sink
     if !are_chars(text) {
         return Err(XmlError::NotWellFormed);
     }
-    let mut pass = Pass { limits, bindings: Vec::with_capacity(8), scopes: Vec::new(), attributes: Vec::new(), elements: 0 };
+    let mut pass =
+        Pass { limits, bindings: Vec::with_capacity(8), scopes: Vec::new(), attributes: Vec::new(), elements: 0 };
     pass.bindings.push(Binding { prefix: "xml", ns: Cow::Borrowed(ns::XML), level: EVERYWHERE });
     let mut reader = Reader::from_str(text);
     match reader.read_event() {
@@ -348,9 +352,10 @@ impl<'a> Pass<'a, '_> {
             }
             let binding = self.lookup(prefix).ok_or(XmlError::NotWellFormed)?;
             let ns_of = |binding: usize| self.bindings.get(binding).map(|binding| &*binding.ns);
-            let is_twice = self.attributes.iter().take(at).any(|other| {
-                other.local == local && other.binding.is_some_and(|other| ns_of(other) == ns_of(binding))
-            });
+            let is_twice =
+                self.attributes.iter().take(at).any(|other| {
+                    other.local == local && other.binding.is_some_and(|other| ns_of(other) == ns_of(binding))
+                });
             if is_twice {
                 return Err(XmlError::NotWellFormed);
             }
