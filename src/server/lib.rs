@@ -3,3 +3,5 @@
 
 pub mod config;
 pub mod net;
+pub mod runtime;
+pub mod tables;

@@ -1,0 +1,41 @@
+//! The outside world as small traits, each with a real and a simulated implementation.
+//!
+//! [`Clock`] tells wall and monotonic time, [`Ids`] draws identifiers and nonces. Everything else in the house
+//! asks these two, so a test can run a whole server on one seed and a clock it moves itself.
+
+use std::future::Future;
+
+mod clock;
+mod ids;
+mod stamp;
+
+pub use clock::{Clock, SimulatedClock, SystemClock, Timestamp};
+pub use ids::{Ids, SeededIds, SystemIds};
+pub use stamp::rfc3339;
+
+/// Waits for `duration` of the runtime's time, which a test may hold still or wind forward.
+#[expect(clippy::disallowed_methods, reason = "the one place where the house sleeps")]
+pub async fn pause(duration: std::time::Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Starts a long-lived task: a listener, a connection, a worker. Never one for a stanza.
+#[expect(clippy::disallowed_methods, reason = "the one place where the house starts tasks")]
+pub fn start<F>(task: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(task)
+}
+
+/// Runs `task` and turns a panic in it into `None`: a fault of ours ends what it was doing and nothing more.
+pub async fn survive<F: Future>(task: F) -> Option<F::Output> {
+    let mut task = Box::pin(task);
+    std::future::poll_fn(move |cx| {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => std::task::Poll::Ready(None),
+        }
+    })
+    .await
+}

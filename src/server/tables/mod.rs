@@ -1,0 +1,54 @@
+//! Typed views over the store: here, and only here, is it known what a key means.
+//!
+//! The first byte of a key is its table; [`Table`] is the list of them. Each file builds and reads the keys of its
+//! tables, and offers functions that load and functions that add to a batch; committing is the caller's.
+
+/// The tables, by the first byte of their keys. A byte once used is never used for anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Table {
+    /// account -> SCRAM keys and when it was opened.
+    Accounts = 0x01,
+    /// invitation token -> domain, expiry.
+    Invitations = 0x02,
+    /// name -> a secret or setting of this installation.
+    Installation = 0x03,
+    /// account, contact -> roster item.
+    Roster = 0x10,
+    /// account -> roster version and size.
+    RosterVersion = 0x11,
+    /// account, address -> blocked.
+    Blocklist = 0x12,
+    /// account, sequence -> message kept while away.
+    Offline = 0x13,
+    /// account, element name and namespace -> private XML.
+    Private = 0x14,
+    /// account -> vcard-temp.
+    Vcard = 0x15,
+    /// account -> last presence and when.
+    LastSeen = 0x16,
+    /// home, node -> version, configuration, counters.
+    Nodes = 0x20,
+    /// node, sequence -> item.
+    Items = 0x21,
+    /// node, item id -> sequence.
+    ItemIds = 0x22,
+    /// node, subscriber -> subscription.
+    Subscriptions = 0x23,
+    /// node, address -> affiliation.
+    Affiliations = 0x24,
+    /// subscriber, home, node -> nothing: the other way round.
+    SubscriptionsBySubscriber = 0x25,
+    /// expiry, node, sequence -> nothing.
+    ItemExpiry = 0x26,
+    /// address, home, node -> nothing: affiliations the other way round.
+    AffiliationsByEntity = 0x27,
+}
+
+impl Table {
+    /// Begins a key in this table.
+    #[must_use]
+    pub fn key(self) -> store::KeyBuilder {
+        store::KeyBuilder::new(self as u8)
+    }
+}
