@@ -3,6 +3,8 @@
 //! The first byte of a key is its table; [`Table`] is the list of them. Each file builds and reads the keys of its
 //! tables, and offers functions that load and functions that add to a batch; committing is the caller's.
 
+pub mod accounts;
+
 /// The tables, by the first byte of their keys. A byte once used is never used for anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
