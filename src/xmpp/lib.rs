@@ -1,6 +1,6 @@
 //! The language: XMPP from bytes to meaning and back.
 //!
-//! Read in this order: [`jid`] (who), [`xml`] (how it is written), `stanza` (what is said),
+//! Read in this order: [`jid`] (who), [`xml`] (how it is written), [`stanza`] (what is said),
 //! `sasl` and `stream` (how a conversation starts), `form` and `paging` (tools many protocols share).
 //!
 //! Nothing here knows a socket, a clock, a disk or a random number: those are handed in by the server,
@@ -13,7 +13,9 @@ pub mod limits;
 pub mod ns;
 pub mod paging;
 pub mod sasl;
+pub mod stanza;
 pub mod xml;
 
 pub use jid::{BareJid, FullJid, Jid, JidError};
+pub use stanza::{Stanza, StanzaError};
 pub use xml::Element;

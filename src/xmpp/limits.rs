@@ -19,6 +19,8 @@ pub struct Limits {
     pub elements_max: usize,
     /// The longest name of an element or attribute, prefix included, in bytes.
     pub name_bytes_max: usize,
+    /// The longest name of a namespace, in bytes: elements that use it repeat it in a tree.
+    pub namespace_bytes_max: usize,
     /// How many namespace declarations may be in scope at once.
     pub declarations_max: usize,
 }
@@ -40,6 +42,7 @@ impl Limits {
             attributes_max: 64,
             elements_max: 8 * 1024,
             name_bytes_max: 256,
+            namespace_bytes_max: 512,
             declarations_max: 128,
         }
     }

@@ -23,9 +23,10 @@ pub use framer::{Frame, Framer};
 pub use header::StreamHeader;
 /// The tree of one element, where somebody needs a tree.
 pub use minidom::Element;
-pub(crate) use strict::{Attribute, Sink, Tag, read};
-pub(crate) use tree::build;
-pub use tree::{parse_element, parse_element_in};
+pub(crate) use strict::{Sink, Tag, read};
+pub(crate) use tree::{build, text_of};
+pub use tree::{parse_element, parse_element_in, set_attr, set_lang};
+pub(crate) use write::write_nodes;
 pub use write::{element_bytes, escape_attr, escape_text, write_element};
 
 #[cfg(test)]

@@ -329,6 +329,9 @@ impl<'a> Pass<'a, '_> {
         if ns.is_empty() && !prefix.is_empty() {
             return Err(XmlError::NotWellFormed);
         }
+        if ns.len() > self.limits.namespace_bytes_max {
+            return Err(XmlError::NameTooLong);
+        }
         let own = self.scopes.last().copied().unwrap_or(0);
         if self.bindings.iter().skip(own).any(|other| other.prefix == prefix) {
             return Err(XmlError::NotWellFormed);

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use minidom::Node;
 use minidom::rxml::{Namespace, NcName};
 
+use super::chars::{line_ends, resolve};
 use super::{Context, Element, Sink, Tag, XmlError, read};
 use crate::limits::Limits;
 use crate::ns;
@@ -33,6 +34,57 @@ pub(crate) fn build(bytes: &[u8], context: &Context, limits: &Limits) -> Result<
     let mut builder = Builder { open: Vec::with_capacity(8), root: None, text: String::new() };
     read(bytes, context, limits, &mut builder)?;
     builder.root.ok_or(XmlError::NotWellFormed)
+}
+
+/// Sets an attribute without namespace. `name` is a name of ours; one that is no XML name is left out.
+pub fn set_attr(element: &mut Element, name: &str, value: &str) {
+    if let Ok(name) = NcName::try_from(name) {
+        element.attrs_mut().insert(Namespace::NONE, name, value.to_owned());
+    }
+}
+
+/// Sets `xml:lang`.
+pub fn set_lang(element: &mut Element, lang: &str) {
+    if let Ok(name) = NcName::try_from("lang") {
+        element.attrs_mut().insert(Namespace::xml().clone(), name, lang.to_owned());
+    }
+}
+
+/// The text of one element that was checked before, if it has no child elements.
+pub(crate) fn text_of(element: &str) -> Option<Cow<'_, str>> {
+    let mut quote = None;
+    let close = element.bytes().position(|b| {
+        match (quote, b) {
+            (None, b'>') => return true,
+            (None, b'\'' | b'"') => quote = Some(b),
+            (Some(open), b) if open == b => quote = None,
+            _ => {}
+        }
+        false
+    })?;
+    if element.get(..close)?.ends_with('/') {
+        return Some(Cow::Borrowed(""));
+    }
+    let mut rest = element.get(close + 1..memchr::memrchr(b'<', element.as_bytes())?)?;
+    if memchr::memchr2(b'<', b'&', rest.as_bytes()).is_none() {
+        return Some(line_ends(rest));
+    }
+    let mut text = String::with_capacity(rest.len());
+    while let Some(at) = memchr::memchr2(b'<', b'&', rest.as_bytes()) {
+        text.push_str(&line_ends(rest.get(..at)?));
+        rest = rest.get(at..)?;
+        if let Some(reference) = rest.strip_prefix('&') {
+            let (name, after) = reference.split_once(';')?;
+            text.push(resolve(name).ok()?);
+            rest = after;
+        } else {
+            let (section, after) = rest.strip_prefix("<![CDATA[")?.split_once("]]>")?;
+            text.push_str(&line_ends(section));
+            rest = after;
+        }
+    }
+    text.push_str(&line_ends(rest));
+    Some(Cow::Owned(text))
 }
 
 struct Builder {

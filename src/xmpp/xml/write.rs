@@ -83,15 +83,20 @@ pub fn write_element(out: &mut Vec<u8>, element: &Element, parent_ns: &str) {
         return;
     }
     out.push(b'>');
+    write_nodes(out, element, ns);
+    out.extend_from_slice(b"</");
+    out.extend_from_slice(element.name().as_bytes());
+    out.push(b'>');
+}
+
+/// Appends what is inside an element whose namespace is `ns`.
+pub(crate) fn write_nodes(out: &mut Vec<u8>, element: &Element, ns: &str) {
     for node in element.nodes() {
         match node {
             Node::Element(child) => write_element(out, child, ns),
             Node::Text(text) => escape_text(out, text),
         }
     }
-    out.extend_from_slice(b"</");
-    out.extend_from_slice(element.name().as_bytes());
-    out.push(b'>');
 }
 
 /// One element as bytes that can be spliced into a stanza: only `jabber:client` goes unsaid.
