@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod extensions;
 pub mod net;
+pub mod router;
 pub mod runtime;
 pub mod tables;

@@ -179,11 +179,7 @@ pub fn includes(decision: Decision, priority: i8, highest: i8) -> bool {
         Decision::ToAvailable => true,
         Decision::ToNonNegative => priority >= 0,
         Decision::ToMostAvailable => priority >= 0 && priority == highest,
-        Decision::ToResource
-        | Decision::Store
-        | Decision::Handle
-        | Decision::Bounce
-        | Decision::Drop => false,
+        Decision::ToResource | Decision::Store | Decision::Handle | Decision::Bounce | Decision::Drop => false,
     }
 }
 

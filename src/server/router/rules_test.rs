@@ -56,9 +56,7 @@ fn messages_go_where_table_1_says() {
             section = Some(match columns[0] {
                 "ACCOUNT DOES NOT EXIST" => None,
                 "ACCOUNT EXISTS, BUT NO ACTIVE RESOURCES" => Some(Availability::None),
-                "1+ NEGATIVE RESOURCES BUT ZERO NON-NEGATIVE RESOURCES" => {
-                    Some(Availability::NegativeOnly)
-                }
+                "1+ NEGATIVE RESOURCES BUT ZERO NON-NEGATIVE RESOURCES" => Some(Availability::NegativeOnly),
                 "1 NON-NEGATIVE RESOURCE" => Some(Availability::One),
                 "1+ NON-NEGATIVE RESOURCES" => Some(Availability::Many),
                 other => panic!("a section the table does not have: {other}"),
@@ -203,9 +201,8 @@ fn availability_counts_priorities_by_their_sign() {
 #[test]
 fn a_tie_for_the_highest_priority_delivers_to_all_who_tie() {
     let priorities = [5, 5, 1, -1];
-    let chosen = |decision| -> Vec<i8> {
-        priorities.into_iter().filter(|priority| includes(decision, *priority, 5)).collect()
-    };
+    let chosen =
+        |decision| -> Vec<i8> { priorities.into_iter().filter(|priority| includes(decision, *priority, 5)).collect() };
     assert_eq!(chosen(Decision::ToMostAvailable), [5, 5]);
     assert_eq!(chosen(Decision::ToNonNegative), [5, 5, 1]);
     assert_eq!(chosen(Decision::ToAvailable), [5, 5, 1, -1]);

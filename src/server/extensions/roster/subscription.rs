@@ -15,50 +15,7 @@
 //! * the inbound "unsubscribed" that answers our own automatic "unsubscribed" finds no state to change and
 //!   ends there, so two servers cannot answer each other for ever.
 
-/// The `subscription` of a roster item (RFC 6121 section 2.1.2.5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Subscription {
-    /// Neither sees the other's presence.
-    #[default]
-    None,
-    /// The user sees the contact's presence.
-    To,
-    /// The contact sees the user's presence.
-    From,
-    /// Each sees the other's presence.
-    Both,
-}
-
-impl Subscription {
-    /// The value of the attribute.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::To => "to",
-            Self::From => "from",
-            Self::Both => "both",
-        }
-    }
-
-    /// Does the user see the contact's presence?
-    pub fn has_to(self) -> bool {
-        matches!(self, Self::To | Self::Both)
-    }
-
-    /// Does the contact see the user's presence?
-    pub fn has_from(self) -> bool {
-        matches!(self, Self::From | Self::Both)
-    }
-
-    fn from_parts(to: bool, from: bool) -> Self {
-        match (to, from) {
-            (false, false) => Self::None,
-            (true, false) => Self::To,
-            (false, true) => Self::From,
-            (true, true) => Self::Both,
-        }
-    }
-}
+use crate::tables::roster::{Contact, Subscription};
 
 /// One of the nine states of RFC 6121 appendix A.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -117,9 +74,7 @@ impl State {
     /// The `subscription` attribute of this state.
     pub fn subscription(self) -> Subscription {
         match self {
-            Self::None | Self::NonePendingOut | Self::NonePendingIn | Self::NonePendingOutIn => {
-                Subscription::None
-            }
+            Self::None | Self::NonePendingOut | Self::NonePendingIn | Self::NonePendingOutIn => Subscription::None,
             Self::To | Self::ToPendingIn => Subscription::To,
             Self::From | Self::FromPendingOut => Subscription::From,
             Self::Both => Subscription::Both,
@@ -134,6 +89,11 @@ impl State {
     /// Has the contact asked, and not been answered? Never shown in the roster.
     pub fn pending_in(self) -> bool {
         matches!(self, Self::NonePendingIn | Self::NonePendingOutIn | Self::ToPendingIn)
+    }
+
+    /// The state a roster row says.
+    pub fn of(contact: &Contact) -> Self {
+        Self::new(contact.subscription, contact.is_asked, contact.request.is_some())
     }
 
     fn with(self, changes: &[Change]) -> Self {
@@ -248,17 +208,13 @@ pub fn outbound(state: State, is_approved: bool, action: Action) -> Transition {
     match action {
         // Table 2. Always routed: the contact's server knows best what is missing.
         Action::Subscribe => match state {
-            None | NonePendingIn | From => {
-                to(state.with(&[Change::PendingOut(true)]), is_approved, true)
-            }
+            None | NonePendingIn | From => to(state.with(&[Change::PendingOut(true)]), is_approved, true),
             NonePendingOut | NonePendingOutIn | To | ToPendingIn | FromPendingOut | Both => {
                 to(state, is_approved, true)
             }
         },
         // Table 3.
-        Action::Unsubscribe => {
-            to(state.with(&[Change::To(false), Change::PendingOut(false)]), is_approved, true)
-        }
+        Action::Unsubscribe => to(state.with(&[Change::To(false), Change::PendingOut(false)]), is_approved, true),
         // Table 4 and section 3.4.2.
         Action::Subscribed => match state {
             NonePendingIn | NonePendingOutIn | ToPendingIn => {
@@ -292,11 +248,9 @@ pub fn inbound(state: State, is_approved: bool, action: Action) -> Transition {
             None | NonePendingOut | To => to(state.with(&[Change::PendingIn(true)]), true),
             NonePendingIn | NonePendingOutIn | ToPendingIn => to(state, false),
             // The contact's server has lost what we granted: tell it again, and what it missed.
-            From | FromPendingOut | Both => Transition {
-                reply: Some(Action::Subscribed),
-                disclosure: Disclosure::Current,
-                ..to(state, false)
-            },
+            From | FromPendingOut | Both => {
+                Transition { reply: Some(Action::Subscribed), disclosure: Disclosure::Current, ..to(state, false) }
+            }
         },
         // Table 7.
         Action::Unsubscribe => match state {

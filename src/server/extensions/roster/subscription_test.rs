@@ -181,11 +181,9 @@ fn every_row_of_tables_2_to_9() {
 #[test]
 fn a_pre_approved_request_is_granted_without_asking() {
     // Table 6, note 1, and section 3.4.2.
-    for (before, after) in [
-        (State::None, State::From),
-        (State::NonePendingOut, State::FromPendingOut),
-        (State::To, State::Both),
-    ] {
+    for (before, after) in
+        [(State::None, State::From), (State::NonePendingOut, State::FromPendingOut), (State::To, State::Both)]
+    {
         let found = inbound(before, true, Action::Subscribe);
         assert_eq!(found.state, after);
         assert!(found.is_approved, "the approval is remembered");

@@ -1,0 +1,3 @@
+//! One file or folder per protocol.
+
+pub mod roster;

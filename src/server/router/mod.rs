@@ -1,0 +1,3 @@
+//! Where stanzas go.
+
+pub mod rules;
