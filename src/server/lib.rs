@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod extensions;
 pub mod net;
+pub mod notify;
 pub mod router;
 pub mod runtime;
 pub mod tables;
