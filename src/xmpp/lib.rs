@@ -14,6 +14,7 @@ pub mod ns;
 pub mod paging;
 pub mod sasl;
 pub mod stanza;
+pub mod stream;
 pub mod xml;
 
 pub use jid::{BareJid, FullJid, Jid, JidError};

@@ -72,6 +72,10 @@ pub const MICROBLOG: &str = "urn:xmpp:microblog:0";
 pub const PUBSUB_SUBSCRIPTION: &str = "urn:xmpp:pubsub:subscription";
 /// XEP-0440: SASL Channel-Binding Type Capability.
 pub const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
+/// XEP-0445: Pre-Authenticated In-Band Registration, the token (defined by XEP-0379).
+pub const PRE_AUTHENTICATED: &str = "urn:xmpp:pars:0";
+/// XEP-0445: Pre-Authenticated In-Band Registration, stream feature.
+pub const PRE_AUTHENTICATED_FEATURE: &str = "urn:xmpp:ibr-token:0";
 /// XEP-0472: Pubsub Social Feed.
 pub const SOCIAL_FEED: &str = "urn:xmpp:pubsub-social-feed:1";
 /// RFC 4287: Atom.

@@ -1,4 +1,5 @@
-//! The street side: listeners, TLS, and the loop that serves one connection.
+//! The door to the street: listeners, TLS, and the one loop every connection runs.
 
 pub mod certificate;
+pub mod listen;
 pub mod tls;

@@ -1,3 +1,254 @@
-//! Where stanzas go.
+//! Where stanzas go: classify, guard, then hand to the rules or to the one handler.
+//!
+//! Everything here runs inside the task of whoever sent the stanza, so one sender's stanzas are handled in the
+//! order they came (RFC 6120 section 10.1) without a queue to guarantee it.
 
-pub mod rules;
+pub mod awaiting;
+pub mod classify;
+mod dispatch;
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+
+use xmpp::stanza::{Kind, MessageType};
+use xmpp::stream::Condition;
+use xmpp::{BareJid, Jid, Stanza, StanzaError};
+
+use self::awaiting::{Awaiting, Then};
+use self::classify::{Destination, classify};
+use crate::extension::{Caller, Direction, Listener, Wiring};
+use crate::runtime::{Clock, Ids};
+use crate::session::Session;
+use crate::session::Sessions;
+use crate::session::interest::Interests;
+
+/// The routing half of the house: who is here, what is wired, what is asked.
+pub struct Router {
+    /// Who is here.
+    pub sessions: Sessions,
+    /// What kinds of clients want to be told.
+    pub interests: Interests,
+    hosts: HashSet<Box<str>>,
+    wiring: OnceLock<Wiring>,
+    awaiting: Awaiting,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+}
+
+/// Seconds an entity has to answer a question of the house.
+const ANSWER_SECONDS: u64 = 30;
+
+impl Router {
+    /// A router for `hosts`, not wired yet.
+    #[must_use]
+    pub fn new(
+        hosts: impl IntoIterator<Item = Box<str>>,
+        sessions: Sessions,
+        interests: Interests,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Self {
+        Self {
+            sessions,
+            interests,
+            hosts: hosts.into_iter().collect(),
+            wiring: OnceLock::new(),
+            awaiting: Awaiting::default(),
+            clock,
+            ids,
+        }
+    }
+
+    /// Freezes the wiring. Only the first call has an effect; it comes before the first stream.
+    pub fn wire(&self, wiring: Wiring) {
+        let _already_wired = self.wiring.set(wiring);
+    }
+
+    /// What is mounted.
+    pub fn wiring(&self) -> &Wiring {
+        self.wiring.get_or_init(Wiring::default)
+    }
+
+    /// Whether this house serves `domain`.
+    #[must_use]
+    pub fn serves(&self, domain: &str) -> bool {
+        self.hosts.contains(domain)
+    }
+
+    /// The domains served.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(AsRef::as_ref)
+    }
+
+    /// Whom `to` names.
+    #[must_use]
+    pub fn classify(&self, to: &Jid) -> Destination {
+        classify(to, &self.hosts)
+    }
+
+    /// Tells every listener of a moment, in order.
+    pub async fn tell<'a>(&'a self, mut moment: impl FnMut(&'a dyn Listener) -> crate::extension::Pending<()>) {
+        for listener in &self.wiring().listeners {
+            moment(listener.as_ref()).await;
+        }
+    }
+
+    /// Handles a stanza that a local session sent. `from` is overwritten with the truth (RFC 6120 section 8.1.2.1).
+    pub async fn from_session(&self, session: &Arc<Session>, mut stanza: Stanza) {
+        stanza.head.from = Some(session.jid.clone().into());
+        if let Kind::Presence(_) = stanza.head.kind {
+            match &self.wiring().presences {
+                Some(rules) => rules.outbound(Arc::clone(session), stanza).await,
+                None => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
+            }
+            return;
+        }
+        if let Some(to) = &stanza.head.to
+            && let Err(error) = self.guard(Direction::Outbound, session.jid.as_bare_str(), to, &stanza).await
+        {
+            self.bounce(&stanza, &error).await;
+            return;
+        }
+        let caller = Caller { jid: session.jid.clone().into(), session: Some(Arc::clone(session)) };
+        self.route(caller, stanza).await;
+    }
+
+    /// Routes a message or IQ whose `from` is proven. Presence goes through [`Router::presence_to`].
+    pub async fn route(&self, caller: Caller, mut stanza: Stanza) {
+        let destination = match &stanza.head.to {
+            Some(to) => self.classify(to),
+            // RFC 6120 section 10.3: without `to` a stanza is for the sender's own account.
+            None => {
+                let own = caller.jid.to_bare();
+                if let Kind::Message(_) = stanza.head.kind {
+                    stanza.head.to = Some(own.clone().into());
+                }
+                Destination::Account(own)
+            }
+        };
+        match stanza.head.kind {
+            Kind::Iq(type_) => self.iq(caller, type_, destination, stanza).await,
+            Kind::Message(_) => self.message(destination, stanza).await,
+            Kind::Presence(_) => self.presence_to(stanza).await,
+        }
+    }
+
+    /// Answers `stanza` with `error`; errors and results are never answered (RFC 6120 section 8.3.1).
+    pub async fn bounce(&self, stanza: &Stanza, error: &StanzaError) {
+        if let Some(reply) = Stanza::error_reply(&stanza.head, None, error) {
+            self.answer(reply).await;
+        }
+    }
+
+    /// Sends an answer to its `to`: straight to the session if it is ours, else to its server.
+    pub async fn answer(&self, stanza: Stanza) {
+        let Some(to) = &stanza.head.to else { return };
+        match self.classify(to) {
+            Destination::Resource(full) => {
+                if let Some(session) = self.sessions.find(&full) {
+                    session.deliver(stanza.render());
+                }
+            }
+            Destination::Account(_) => self.message_to_account(stanza).await,
+            Destination::Domain(_) => {}
+            Destination::Remote(domain) => self.relay(&domain, stanza).await,
+        }
+    }
+
+    /// Asks `to`, an entity behind a full address, with an IQ; `then` gets the answer or `None`.
+    ///
+    /// The IQ's id is made here. `iq.head.from` says in whose name is asked.
+    pub async fn ask(&self, to: Jid, mut iq: Stanza, then: Then) {
+        let id: Box<str> = self.ids.id().into();
+        iq.head.id = Some(id.clone());
+        iq.head.to = Some(to.clone());
+        let deadline = self.clock.now() + ANSWER_SECONDS * 1_000_000;
+        self.awaiting.park(to, id, deadline, then);
+        self.answer(iq).await;
+    }
+
+    /// Ends the sessions of an account that was removed, and has everybody drop what they keep of it.
+    pub async fn close_account(&self, account: &BareJid) {
+        self.sessions.for_each_of(account.as_str(), |session| session.mailbox.close(Some(Condition::NotAuthorized)));
+        self.tell(|listener| listener.account_removed(account)).await;
+    }
+
+    /// Gives up on questions that were never answered. Called now and then.
+    pub fn expire_questions(&self) {
+        self.awaiting.expire(self.clock.now());
+    }
+
+    /// Delivers presence to whomever its `to` names; `from` is proven and set.
+    pub async fn presence_to(&self, stanza: Stanza) {
+        let Some(to) = &stanza.head.to else { return };
+        match self.classify(to) {
+            Destination::Account(_) | Destination::Resource(_) => {
+                if let Some(rules) = &self.wiring().presences {
+                    rules.inbound(stanza).await;
+                }
+            }
+            // The domain itself has no presence: RFC 6121 gives it nothing to do.
+            Destination::Domain(_) => {}
+            Destination::Remote(domain) => self.relay(&domain, stanza).await,
+        }
+    }
+
+    async fn message(&self, destination: Destination, stanza: Stanza) {
+        match destination {
+            Destination::Account(account) => self.message_in(account.as_str(), stanza).await,
+            Destination::Resource(full) => self.message_in(full.as_bare_str(), stanza).await,
+            Destination::Domain(_) => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
+            Destination::Remote(domain) => self.relay(&domain, stanza).await,
+        }
+    }
+
+    async fn message_in(&self, account: &str, stanza: Stanza) {
+        if let Some(from) = &stanza.head.from
+            && let Err(error) = self.guard(Direction::Inbound, account, from, &stanza).await
+        {
+            // A blocked headline or error is dropped without a word (XEP-0191 section 3.8).
+            if !matches!(stanza.head.kind, Kind::Message(MessageType::Headline)) {
+                self.bounce(&stanza, &error).await;
+            }
+            return;
+        }
+        match &self.wiring().messages {
+            Some(rules) => rules.message(stanza).await,
+            None => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
+        }
+    }
+
+    async fn message_to_account(&self, stanza: Stanza) {
+        match stanza.head.kind {
+            Kind::Message(_) => {
+                if let Some(rules) = &self.wiring().messages {
+                    rules.message(stanza).await;
+                }
+            }
+            Kind::Presence(_) => {
+                if let Some(rules) = &self.wiring().presences {
+                    rules.inbound(stanza).await;
+                }
+            }
+            Kind::Iq(_) => {}
+        }
+    }
+
+    /// Asks every guard whether `stanza` may pass between `account` and `other`.
+    pub async fn guard(&self, direction: Direction, account: &str, other: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
+        for guard in &self.wiring().guards {
+            guard.check(direction, account, other, stanza).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands `stanza` to another server. There is no road there yet, and the sender is told so
+    /// (RFC 6120 section 8.3.3.16).
+    #[expect(clippy::unused_async, reason = "an outbox may have to be waited for")]
+    async fn relay(&self, _domain: &str, stanza: Stanza) {
+        let Some(reply) = Stanza::error_reply(&stanza.head, None, &StanzaError::remote_server_not_found()) else { return };
+        if let Some(session) = reply.head.to.as_ref().and_then(Jid::to_full).and_then(|full| self.sessions.find(&full)) {
+            session.deliver(reply.render());
+        }
+    }
+}

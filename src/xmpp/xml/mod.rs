@@ -22,7 +22,7 @@ pub use error::XmlError;
 pub use framer::{Frame, Framer};
 pub use header::StreamHeader;
 /// The tree of one element, where somebody needs a tree.
-pub use minidom::Element;
+pub use minidom::{Element, ElementBuilder};
 pub(crate) use strict::{Sink, Tag, read};
 pub(crate) use tree::{build, text_of};
 pub use tree::{parse_element, parse_element_in, set_attr, set_lang};

@@ -1,0 +1,52 @@
+//! Moments: what happens in the house that an extension may want to hear of.
+
+use std::sync::Arc;
+
+use xmpp::{BareJid, Jid};
+
+use super::Pending;
+use crate::runtime::Timestamp;
+use crate::session::Session;
+
+/// Hears of moments. Every method does nothing unless it is overridden; they run in the order of furnishing,
+/// inside the task of whoever caused the moment, and may await the store but no other entity.
+#[expect(unused_variables, reason = "the names document what comes in")]
+pub trait Listener: Send + Sync + 'static {
+    /// A resource was bound.
+    fn session_bound(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// A resource sent its first available presence (RFC 6121 section 4.2).
+    fn became_available(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// A resource sent available presence, the first included; its state holds it already.
+    fn presence_updated(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// A resource is no longer available, by its own word or because its stream ended (section 4.5).
+    fn became_unavailable(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// The capabilities behind an available resource became known, or changed (XEP-0115).
+    fn caps_learned(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// The presence subscription between a local account and a contact changed; `may_see` tells whether the contact
+    /// may now see the account's presence, `sees` whether the account sees the contact's.
+    fn subscription_changed(&self, account: &BareJid, contact: &BareJid, may_see: bool, sees: bool) -> Pending<()> {
+        Pending::now(())
+    }
+    /// A local account blocked or unblocked `other`.
+    fn blocking_changed(&self, account: &BareJid, other: &Jid, blocked: bool) -> Pending<()> {
+        Pending::now(())
+    }
+    /// About a minute passed: expire what has a date. `now` is in microseconds since the Unix epoch.
+    fn minute_passed(&self, now: Timestamp) -> Pending<()> {
+        Pending::now(())
+    }
+    /// An account is being removed: delete what you keep of it. The account's sessions are closed already.
+    fn account_removed(&self, account: &BareJid) -> Pending<()> {
+        Pending::now(())
+    }
+}

@@ -1,0 +1,146 @@
+//! XEP-0030: Service Discovery, with XEP-0128 forms.
+//!
+//! Tells what is mounted, of the domain and of accounts. Nodes of accounts are asked of whoever keeps them.
+//! Strangers may ask an account only as far as the keeper of its nodes lets them; its identity and features
+//! are told to its owner and to whoever sees its presence (XEP-0030 section 8, XEP-0163 section 3).
+
+use std::sync::{Arc, Weak};
+
+use xmpp::xml::{ElementBuilder, WithAttribute as _};
+use xmpp::{Element, StanzaError, ns};
+
+use crate::extension::{Answer, Asked, Extension, Identity, Kit, Mount, Reply, Spec, To, Xep};
+use crate::router::Router;
+
+/// Answers service discovery.
+pub struct Disco {
+    // The router owns the wiring, the wiring owns this.
+    router: Weak<Router>,
+}
+
+static SPEC: Spec =
+    Spec { name: "disco", xeps: &[Xep::complete(30, "2.5.0"), Xep::complete(128, "1.0.1")], config: "" };
+
+impl Disco {
+    /// Tells what is wired to the kit's router.
+    #[must_use]
+    pub fn new(kit: &Kit) -> Arc<Self> {
+        Arc::new(Self { router: Arc::downgrade(&kit.router) })
+    }
+
+    fn router(&self) -> Result<Arc<Router>, StanzaError> {
+        self.router.upgrade().ok_or_else(StanzaError::internal_server_error)
+    }
+
+    async fn domain_info(self: Arc<Self>, asked: Asked) -> Answer {
+        let query = asked.open()?;
+        let router = self.router()?;
+        let node = query.attr("node").filter(|node| !node.is_empty());
+        if let Some(node) = node
+            && node != super::caps::own_node(&router)
+        {
+            return Err(StanzaError::item_not_found());
+        }
+        Ok(Reply::Element(domain_info(&router, node)))
+    }
+
+    async fn domain_items(self: Arc<Self>, asked: Asked) -> Answer {
+        let query = asked.open()?;
+        if query.attr("node").is_some_and(|node| !node.is_empty()) {
+            return Err(StanzaError::item_not_found());
+        }
+        Ok(Reply::Element(Element::builder("query", ns::DISCO_ITEMS).build()))
+    }
+
+    async fn account_info(self: Arc<Self>, asked: Asked) -> Answer {
+        let query = asked.open()?;
+        let router = self.router()?;
+        let wiring = router.wiring();
+        let mut answer = Element::builder("query", ns::DISCO_INFO);
+        match (query.attr("node").filter(|node| !node.is_empty()), &wiring.account_nodes) {
+            (Some(node), Some(nodes)) => {
+                answer = answer.attribute("node", node);
+                for child in nodes.info(asked.caller.clone(), asked.to.clone(), node.into()).await? {
+                    answer = answer.append(child);
+                }
+            }
+            (Some(_), None) => return Err(StanzaError::item_not_found()),
+            (None, nodes) => {
+                if let Some(nodes) = nodes {
+                    nodes.may_discover(asked.caller.clone(), asked.to.clone()).await?;
+                } else {
+                    asked.require_owner()?;
+                }
+                answer = describe(answer, wiring.account_identities.iter(), wiring.account_features.iter().copied());
+            }
+        }
+        Ok(Reply::Element(answer.build()))
+    }
+
+    async fn account_items(self: Arc<Self>, asked: Asked) -> Answer {
+        let query = asked.open()?;
+        let router = self.router()?;
+        let node = query.attr("node").filter(|node| !node.is_empty()).map(Box::from);
+        let mut answer = Element::builder("query", ns::DISCO_ITEMS);
+        if let Some(node) = &node {
+            answer = answer.attribute("node", &**node);
+        }
+        if let Some(nodes) = &router.wiring().account_nodes {
+            for child in nodes.items(asked.caller.clone(), asked.to.clone(), node, query).await? {
+                answer = answer.append(child);
+            }
+        } else if node.is_some() {
+            return Err(StanzaError::item_not_found());
+        }
+        Ok(Reply::Element(answer.build()))
+    }
+}
+
+/// The disco#info answer of the domain, the same whoever asks: its hash is in the stream features (XEP-0115).
+pub(super) fn domain_info(router: &Router, node: Option<&str>) -> Element {
+    let wiring = router.wiring();
+    let mut answer = describe(
+        Element::builder("query", ns::DISCO_INFO).attribute("node", node),
+        wiring.domain_identities.iter(),
+        wiring.domain_features.iter().copied(),
+    );
+    for form in &wiring.domain_forms {
+        answer = answer.append(form());
+    }
+    answer.build()
+}
+
+fn describe<'a>(
+    mut answer: ElementBuilder,
+    identities: impl Iterator<Item = &'a Identity>,
+    features: impl Iterator<Item = &'a str>,
+) -> ElementBuilder {
+    for identity in identities {
+        answer = answer.append(
+            Element::builder("identity", ns::DISCO_INFO)
+                .attribute("category", identity.category)
+                .attribute("type", identity.type_)
+                .attribute("name", Some(identity.name).filter(|name| !name.is_empty()))
+                .build(),
+        );
+    }
+    for feature in features {
+        answer = answer.append(Element::builder("feature", ns::DISCO_INFO).attribute("var", feature).build());
+    }
+    answer
+}
+
+impl Extension for Disco {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn mount(self: Arc<Self>, at: &mut Mount) {
+        at.identity(To::DOMAIN, Identity { category: "server", type_: "im", name: "Chirrup" });
+        at.identity(To::ACCOUNT, Identity { category: "account", type_: "registered", name: "" });
+        at.iq_get(To::DOMAIN, ("query", ns::DISCO_INFO), &self, Self::domain_info);
+        at.iq_get(To::DOMAIN, ("query", ns::DISCO_ITEMS), &self, Self::domain_items);
+        at.iq_get(To::ACCOUNT, ("query", ns::DISCO_INFO), &self, Self::account_info);
+        at.iq_get(To::ACCOUNT, ("query", ns::DISCO_ITEMS), &self, Self::account_items);
+    }
+}

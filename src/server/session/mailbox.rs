@@ -1,0 +1,177 @@
+//! A session's mailbox: what others want written to its stream, bounded in bytes, woken once.
+//!
+//! Whoever delivers pushes [`Frame`]s; only the connection's own loop takes them. Nobody waits for a full
+//! mailbox: it is closed with `resource-constraint`, so that one slow reader never stalls a publisher.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use xmpp::stream::Condition;
+use xmpp::{Jid, xml};
+
+/// One stanza on its way out: whole, or shared by many recipients but for its `to`.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// A finished stanza.
+    Whole(Bytes),
+    /// `<message to='…'` and then bytes that are the same for all recipients.
+    Addressed {
+        /// What stands before the address, up to and including the quote, as `<message to='`.
+        before: &'static str,
+        /// The recipient.
+        to: Jid,
+        /// Everything after the closing quote of the address.
+        after: Bytes,
+    },
+}
+
+impl Frame {
+    /// Bytes this frame will take on the wire, near enough to bound a queue by.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Whole(bytes) => bytes.len(),
+            Self::Addressed { before, to, after } => before.len() + to.as_str().len() + 1 + after.len(),
+        }
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends the stanza to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Whole(bytes) => out.extend_from_slice(bytes),
+            Self::Addressed { before, to, after } => {
+                out.extend_from_slice(before.as_bytes());
+                xml::escape_attr(out, to.as_str());
+                out.push(b'\'');
+                out.extend_from_slice(after);
+            }
+        }
+    }
+}
+
+/// What the connection loop gets from its mailbox.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Frames were appended to the output.
+    Frames,
+    /// The stream is to end, with this condition if it is an error; every frame before was taken.
+    Close(Option<Condition>),
+}
+
+/// The queue between everybody who delivers and the one loop that writes.
+#[derive(Debug)]
+pub struct Mailbox {
+    queue: Mutex<Queue>,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    /// Set once; frames pushed afterwards are refused.
+    closing: Option<Option<Condition>>,
+    waker: Option<Waker>,
+}
+
+/// An empty queue keeps at most room for this many frames: an idle session should be small.
+const KEPT_FRAMES: usize = 8;
+
+impl Mailbox {
+    /// An empty mailbox that holds at most `bytes_max` bytes.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self { queue: Mutex::default(), bytes_max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues `frame` and wakes the connection.
+    ///
+    /// Returns whether it was taken. It is not when the mailbox is closed already, or when it is full: then the
+    /// stream is closed with `resource-constraint` (RFC 6120 section 4.9.3.17). One frame always fits an empty box.
+    pub fn push(&self, frame: Frame) -> bool {
+        let mut queue = self.lock();
+        if queue.closing.is_some() {
+            return false;
+        }
+        let len = frame.len();
+        let fits = queue.frames.is_empty() || queue.bytes + len <= self.bytes_max;
+        if fits {
+            queue.bytes += len;
+            queue.frames.push_back(frame);
+        } else {
+            queue.frames.clear();
+            queue.bytes = 0;
+            queue.closing = Some(Some(Condition::ResourceConstraint));
+        }
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        fits
+    }
+
+    /// Ends the stream after what is queued, with `condition` if it is an error. Later calls change nothing.
+    pub fn close(&self, condition: Option<Condition>) {
+        let mut queue = self.lock();
+        if queue.closing.is_none() {
+            queue.closing = Some(condition);
+        }
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether the stream is ending, so that nothing more is taken.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.lock().closing.is_some()
+    }
+
+    /// Appends queued frames to `out` until it holds `mark` bytes, or waits for the first one.
+    pub fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<u8>, mark: usize) -> Poll<Taken> {
+        let mut queue = self.lock();
+        if queue.frames.is_empty() {
+            if let Some(condition) = queue.closing {
+                return Poll::Ready(Taken::Close(condition));
+            }
+            match &mut queue.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        while out.len() < mark
+            && let Some(frame) = queue.frames.pop_front()
+        {
+            queue.bytes = queue.bytes.saturating_sub(frame.len());
+            frame.write(out);
+        }
+        if queue.frames.is_empty() && queue.frames.capacity() > KEPT_FRAMES {
+            queue.frames = VecDeque::new();
+        }
+        Poll::Ready(Taken::Frames)
+    }
+
+    /// Takes what is left after the stream is gone, so that it can be answered, stored or dropped.
+    pub fn drain(&self) -> Vec<Frame> {
+        let mut queue = self.lock();
+        queue.closing.get_or_insert(None);
+        queue.bytes = 0;
+        std::mem::take(&mut queue.frames).into()
+    }
+}

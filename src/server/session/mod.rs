@@ -1,0 +1,259 @@
+//! Who is here: the sessions of this house, by account.
+//!
+//! A [`Session`] is one bound resource (RFC 6120 section 7, RFC 6121 section 1.4.2): its address, its
+//! [`Mailbox`], its presence and what it cares about. [`Sessions`] finds them; it knows nothing of sockets.
+
+pub mod interest;
+pub mod mailbox;
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use xmpp::stream::Condition;
+use xmpp::{BareJid, FullJid, Jid, StanzaError};
+
+use self::interest::Interest;
+use self::mailbox::{Frame, Mailbox};
+use crate::runtime::Timestamp;
+
+/// Seconds at the allowed rate that a quiet stream may send at once.
+const BURST_SECONDS: u64 = 4;
+
+/// One bound resource.
+#[derive(Debug)]
+pub struct Session {
+    /// Its address.
+    pub jid: FullJid,
+    /// What is to be written to its stream.
+    pub mailbox: Mailbox,
+    state: Mutex<State>,
+    /// When bytes last came, in microseconds since the Unix epoch.
+    heard: AtomicU64,
+    /// Until when the bytes that came are paid for, at the rate allowed; in the same unit.
+    paid_until: AtomicU64,
+}
+
+/// What changes during a session.
+#[derive(Debug, Default)]
+pub struct State {
+    /// `Some` while the resource is available (RFC 6121 section 4).
+    pub available: Option<Available>,
+    /// Whether the roster was asked for: an *interested* resource (RFC 6121 section 2.1.6).
+    pub interested: bool,
+    /// Whether the blocklist was asked for, so that pushes are wanted (XEP-0191 section 3.2).
+    pub blocklist_interested: bool,
+    /// Who was sent directed presence and must hear of the end (RFC 6121 section 4.6.5).
+    pub directed: BTreeSet<Jid>,
+}
+
+/// The last available presence of a resource.
+#[derive(Clone, Debug)]
+pub struct Available {
+    /// RFC 6121 section 4.7.2.3.
+    pub priority: i8,
+    /// The children of the presence stanza, as checked bytes.
+    pub content: Bytes,
+    /// When it came, in microseconds since the Unix epoch.
+    pub since: u64,
+    /// What the entity behind it wants to be told, once its capabilities are known (XEP-0115, XEP-0163).
+    pub interest: Option<Arc<Interest>>,
+}
+
+impl Session {
+    /// The changing part. Held briefly, never across an await.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The priority, if the resource is available.
+    #[must_use]
+    pub fn priority(&self) -> Option<i8> {
+        self.state().available.as_ref().map(|available| available.priority)
+    }
+
+    /// Notes that bytes came at `now`.
+    pub fn heard(&self, now: Timestamp) {
+        self.heard.store(now, Ordering::Relaxed);
+    }
+
+    /// When bytes last came; 0 before the first ones after binding.
+    #[must_use]
+    pub fn last_heard(&self) -> Timestamp {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// How long to wait before reading on so that the stream stays below `bytes_per_second_max` on average, with
+    /// [`BURST_SECONDS`] of credit for whoever was quiet. Called by the connection's own loop only.
+    #[must_use]
+    pub fn pace(&self, bytes: usize, bytes_per_second_max: u64, now: Timestamp) -> Option<Duration> {
+        let cost = (bytes as u64).saturating_mul(1_000_000) / bytes_per_second_max.max(1);
+        let from = self.paid_until.load(Ordering::Relaxed).max(now.saturating_sub(BURST_SECONDS * 1_000_000));
+        self.paid_until.store(from + cost, Ordering::Relaxed);
+        (from + cost).checked_sub(now).filter(|wait| *wait > 0).map(Duration::from_micros)
+    }
+
+    /// Queues a finished stanza; see [`Mailbox::push`].
+    pub fn deliver(&self, bytes: Bytes) -> bool {
+        self.mailbox.push(Frame::Whole(bytes))
+    }
+}
+
+/// What happens when a resource is asked for that is in use (RFC 6120 section 7.7.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ConflictPolicy {
+    /// The newcomer gets it, the stream that had it is closed with `conflict`.
+    #[default]
+    Replace,
+    /// The newcomer is refused with `conflict`.
+    Refuse,
+    /// The newcomer gets another resource, made by the server.
+    Rename,
+}
+
+/// Bounds on sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// Sessions one account may have at once.
+    pub sessions_per_account_max: usize,
+    /// Bytes that may wait in one mailbox.
+    pub mailbox_bytes_max: usize,
+}
+
+const SHARDS: usize = 64;
+type Shard = HashMap<BareJid, Vec<Arc<Session>>>;
+
+/// Every session of the house.
+#[derive(Debug)]
+pub struct Sessions {
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+    limits: SessionLimits,
+    count: AtomicUsize,
+}
+
+impl Sessions {
+    /// No sessions yet.
+    #[must_use]
+    pub fn new(limits: SessionLimits) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            limits,
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length")]
+    fn shard(&self, account: &str) -> MutexGuard<'_, Shard> {
+        let at = usize::try_from(self.hasher.hash_one(account) % SHARDS as u64).unwrap_or(0);
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Binds `jid` to a new session.
+    ///
+    /// `now` counts as the first sign of life; `fresh` makes another resource when `policy` is [`ConflictPolicy::Rename`]. Errors are those of RFC 6120
+    /// section 7: `conflict`, and `resource-constraint` when the account has too many sessions.
+    pub fn bind(
+        &self,
+        jid: FullJid,
+        policy: ConflictPolicy,
+        now: Timestamp,
+        fresh: impl FnOnce() -> String,
+    ) -> Result<Arc<Session>, StanzaError> {
+        let bare = jid.bare();
+        let mut shard = self.shard(bare.as_str());
+        let sessions = shard.entry(bare.clone()).or_default();
+        let mut jid = jid;
+        if let Some(at) = sessions.iter().position(|session| session.jid == jid) {
+            match policy {
+                ConflictPolicy::Replace => {
+                    sessions.swap_remove(at).mailbox.close(Some(Condition::Conflict));
+                    self.count.fetch_sub(1, Ordering::Relaxed);
+                }
+                ConflictPolicy::Refuse => return Err(StanzaError::conflict()),
+                ConflictPolicy::Rename => {
+                    jid = bare.with_resource(&fresh()).map_err(|_| StanzaError::internal_server_error())?;
+                }
+            }
+        }
+        if sessions.len() >= self.limits.sessions_per_account_max {
+            return Err(StanzaError::resource_constraint());
+        }
+        let session = Arc::new(Session {
+            jid,
+            mailbox: Mailbox::new(self.limits.mailbox_bytes_max),
+            state: Mutex::default(),
+            heard: AtomicU64::new(now),
+            paid_until: AtomicU64::new(0),
+        });
+        sessions.push(Arc::clone(&session));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(session)
+    }
+
+    /// Forgets `session`. Its mailbox is closed; whether it was still known is returned.
+    pub fn unbind(&self, session: &Arc<Session>) -> bool {
+        session.mailbox.close(None);
+        let account = session.jid.bare();
+        let mut shard = self.shard(account.as_str());
+        let Some(sessions) = shard.get_mut(&account) else { return false };
+        let before = sessions.len();
+        sessions.retain(|other| !Arc::ptr_eq(other, session));
+        let known = sessions.len() < before;
+        if sessions.is_empty() {
+            shard.remove(&account);
+        }
+        if known {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        known
+    }
+
+    /// The session bound to `jid`.
+    #[must_use]
+    pub fn find(&self, jid: &FullJid) -> Option<Arc<Session>> {
+        let account = jid.as_bare_str();
+        self.shard(account).get(account)?.iter().find(|session| session.jid == *jid).cloned()
+    }
+
+    /// Every session of the account `bare`.
+    #[must_use]
+    pub fn of(&self, bare: &str) -> Vec<Arc<Session>> {
+        self.shard(bare).get(bare).cloned().unwrap_or_default()
+    }
+
+    /// Calls `each` with every session of the account `bare`, without copying the list. Must not call back here.
+    pub fn for_each_of(&self, bare: &str, mut each: impl FnMut(&Arc<Session>)) {
+        if let Some(sessions) = self.shard(bare).get(bare) {
+            sessions.iter().for_each(&mut each);
+        }
+    }
+
+    /// Whether the account has any session.
+    #[must_use]
+    pub fn any(&self, bare: &str) -> bool {
+        self.shard(bare).contains_key(bare)
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Every session, for shutting down and for listing. A copy: not for hot paths.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.shards
+            .iter()
+            .flat_map(|shard| {
+                let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                shard.values().flatten().cloned().collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
