@@ -1,0 +1,242 @@
+//! What there is: nodes, items, affiliations, subscriptions, and the two kinds of home they live in.
+//!
+//! Plain data. How it is stored is the server's affair; the shapes are chosen so that storing is cheap: what a
+//! publish changes is a [`Tally`] of five numbers and one item, never the node's configuration or a list.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use xmpp::jid::{BareJid, Jid};
+
+use crate::config::NodeConfig;
+use crate::time::Timestamp;
+
+/// The NodeID, unique within its home.
+pub type NodeName = Arc<str>;
+
+/// Where a node lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Home {
+    /// The account of a person: every account is a pubsub service (XEP-0163 section 3.1). The account's bare JID
+    /// owns every node and nobody else can; presence and roster decide who may read.
+    Account,
+    /// A service with an address of its own (XEP-0060). There is no roster, so the access models `presence` and
+    /// `roster` are refused.
+    Service,
+}
+
+/// A leaf node without its items, subscriptions and affiliations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The NodeID.
+    pub name: NodeName,
+    /// Who created it.
+    pub creator: BareJid,
+    /// When.
+    pub created: Timestamp,
+    /// Its configuration.
+    pub config: Arc<NodeConfig>,
+    /// What changes with every publish and every follower.
+    pub tally: Tally,
+}
+
+/// The counters of a node, kept apart from its configuration because they change all the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Grows by one with every change to the node, its items or its subscriptions. A commit expects the version it
+    /// was decided on; a notice carries the version that caused it.
+    pub version: u64,
+    /// The sequence number of the newest item ever published. Never goes back, so a number is never used twice.
+    pub sequence: u64,
+    /// Items stored.
+    pub items: u64,
+    /// Subscriptions in the state `subscribed`.
+    pub subscribers: u64,
+    /// Affiliations of `owner`. In a [`Home::Account`] the account is one more, and is not counted.
+    pub owners: u64,
+}
+
+/// One published item.
+///
+/// Items are in order of publication (XEP-0060 section 12.1). Publishing an id again makes the item the newest: the
+/// older one is dropped and the new one takes a new sequence number, "even if publishing with an ItemID that already
+/// exists". So a reader who pages forward from the last item it has seen also meets what was edited since.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Position in the node.
+    pub sequence: u64,
+    /// The ItemID, unique in the node.
+    pub id: Box<str>,
+    /// Who published it, as we know it: never what the publisher says.
+    pub publisher: BareJid,
+    /// When the id was first published.
+    pub published: Timestamp,
+    /// When this text of it was published.
+    pub updated: Timestamp,
+    /// The payload element, finished bytes that lean on nothing outside of them; empty when there is none.
+    pub payload: Bytes,
+}
+
+impl Item {
+    /// Whether the item has outlived `pubsub#item_expire`. It is not shown from then on, and removed soon.
+    #[must_use]
+    pub fn is_expired(&self, config: &NodeConfig, now: Timestamp) -> bool {
+        is_expired(self.updated, config, now)
+    }
+}
+
+/// [`Item::is_expired`] for who has only the time.
+#[must_use]
+pub fn is_expired(updated: Timestamp, config: &NodeConfig, now: Timestamp) -> bool {
+    match config.item_expire {
+        crate::config::Bound::Max => false,
+        crate::config::Bound::At(seconds) => updated.plus_seconds(seconds) <= now,
+    }
+}
+
+/// What must be known of an item that is about to be overwritten or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemHead {
+    /// Position in the node.
+    pub sequence: u64,
+    /// The ItemID.
+    pub id: Box<str>,
+    /// Who published it.
+    pub publisher: BareJid,
+    /// When the id was first published.
+    pub published: Timestamp,
+}
+
+/// XEP-0060 section 4.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Affiliation {
+    /// Everything.
+    Owner,
+    /// Reads and publishes.
+    Publisher,
+    /// Publishes, and neither reads nor subscribes.
+    PublishOnly,
+    /// Is on the whitelist.
+    Member,
+    /// The whole world.
+    #[default]
+    None,
+    /// Nothing at all.
+    Outcast,
+}
+
+impl Affiliation {
+    /// Every one, most powerful first.
+    pub const ALL: [Self; 6] =
+        [Self::Owner, Self::Publisher, Self::PublishOnly, Self::Member, Self::None, Self::Outcast];
+
+    /// The value of the `affiliation` attribute.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Publisher => "publisher",
+            Self::PublishOnly => "publish-only",
+            Self::Member => "member",
+            Self::None => "none",
+            Self::Outcast => "outcast",
+        }
+    }
+
+    /// Reads the attribute; `None` for a word we do not know.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|affiliation| affiliation.as_str() == text)
+    }
+}
+
+/// XEP-0060 section 4.2. `unconfigured` is never produced: our options all have defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SubscriptionState {
+    /// Is told of every event.
+    Subscribed,
+    /// Waits for an owner's approval, and is told nothing.
+    Pending,
+    /// Not subscribed. Only said, never stored.
+    None,
+}
+
+impl SubscriptionState {
+    /// The value of the `subscription` attribute.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribed => "subscribed",
+            Self::Pending => "pending",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One subscription. A JID has at most one per node, so there are no subscription identifiers (XEP-0060 section
+/// 6.1.6: `multi-subscribe` is optional); a `subid` in a request is ignored as section 6.2.3.5 asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The subscribed address, bare or full; notifications go exactly there.
+    pub jid: Jid,
+    /// `Subscribed` or `Pending`.
+    pub state: SubscriptionState,
+    /// The node's version at which the subscription came to be: notices of that version and older are not for it.
+    pub since: u64,
+    /// What the subscriber chose.
+    pub options: SubscriptionOptions,
+}
+
+/// XEP-0060 section 6.3, the options we offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriptionOptions {
+    /// `pubsub#deliver`: whether to send notifications.
+    pub deliver: bool,
+    /// `pubsub#include_body`: whether to put a readable text beside the payload.
+    pub include_body: bool,
+}
+
+impl Default for SubscriptionOptions {
+    fn default() -> Self {
+        Self { deliver: true, include_body: false }
+    }
+}
+
+/// Bounds on what a stranger may make us keep or do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one payload.
+    pub payload_bytes_max: u64,
+    /// Bytes of a NodeID or an ItemID.
+    pub name_bytes_max: usize,
+    /// Nodes of one home.
+    pub nodes_max: u64,
+    /// Items, subscriptions, affiliations or nodes in one answer.
+    pub page_items_max: u64,
+    /// Bytes of items in one answer; the first item is always in it.
+    pub page_bytes_max: usize,
+    /// Items, JIDs or affiliations named in one request.
+    pub batch_max: usize,
+    /// Subscriptions that the resources of one bare JID may have to one node.
+    pub subscriptions_per_jid_max: usize,
+    /// Bytes of one configuration value.
+    pub config_value_bytes_max: usize,
+    /// Values of one configuration field.
+    pub config_values_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            payload_bytes_max: 250_000,
+            name_bytes_max: 1023,
+            nodes_max: 10_000,
+            page_items_max: 100,
+            page_bytes_max: 1 << 20,
+            batch_max: 100,
+            subscriptions_per_jid_max: 20,
+            config_value_bytes_max: 4096,
+            config_values_max: 100,
+        }
+    }
+}

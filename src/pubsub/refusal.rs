@@ -1,0 +1,174 @@
+//! Every way to say no, and what XEP-0060 calls it: one table.
+//!
+//! A refusal is the answer to a request that was understood. [`Refusal::row`] gives the error type, the stanza
+//! condition (RFC 6120 section 8.3.3) and the condition of `http://jabber.org/protocol/pubsub#errors`.
+
+use xmpp::Element;
+use xmpp::ns;
+use xmpp::stanza::{Condition, ErrorType, StanzaError};
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The caller's affiliation does not allow it, or it is somebody else's item or subscription.
+    Forbidden,
+    /// The node, or the item to retract, does not exist.
+    ItemNotFound,
+    /// A node of that name exists.
+    NodeExists,
+    /// The node's access model is `presence`, and the caller does not see the account's presence.
+    PresenceSubscriptionRequired,
+    /// The node's access model is `roster`, and the caller is in none of the groups.
+    NotInRosterGroup,
+    /// The node's access model is `whitelist`, and the caller is not on it.
+    ClosedNode,
+    /// Only subscribers may do this, and the caller is none.
+    NotSubscribed,
+    /// The subscription to remove or configure does not exist.
+    NoSuchSubscription,
+    /// The caller asked before, and the owners have not answered.
+    PendingSubscription,
+    /// The subscribed JID is not the caller's.
+    InvalidJid,
+    /// The request names no JID where it must.
+    JidRequired,
+    /// The resources of the caller hold as many subscriptions to this node as they may.
+    TooManySubscriptions,
+    /// The request names no node where it must.
+    NodeIdRequired,
+    /// The name of a node or an item is longer than this many bytes.
+    NameTooLong(usize),
+    /// The request has no item, or the item no id, where it must.
+    ItemRequired,
+    /// The request has an item where the node takes none.
+    ItemForbidden,
+    /// The request has more items than one.
+    OneItemOnly,
+    /// The item has no payload, and the node delivers payloads.
+    PayloadRequired,
+    /// The item has more payloads than one, or one the node does not take.
+    InvalidPayload,
+    /// The payload has more bytes than the node takes.
+    PayloadTooBig {
+        /// Bytes sent.
+        bytes: u64,
+        /// Bytes taken.
+        bytes_max: u64,
+    },
+    /// The node holds `max_items` and is configured to refuse more.
+    NodeFull,
+    /// The named field of the publish options is not what the node has.
+    PreconditionNotMet(String),
+    /// The publish options or subscription options hold a field or value we do not know.
+    InvalidOptions(String),
+    /// A configuration value is not possible; the text says which and why.
+    BadConfiguration(String),
+    /// The access model does not exist here.
+    UnsupportedAccessModel(&'static str),
+    /// The node does not do this; the word is the feature's.
+    Unsupported(&'static str),
+    /// The home holds as many nodes as it may.
+    MaxNodesExceeded,
+    /// More is named in one request than is taken at once.
+    BatchTooBig(usize),
+    /// Some of the changes asked for are not possible; here is what these entries are now.
+    Unmodified(Box<crate::decision::Unmodified>),
+    /// Two changes were asked for the same entity.
+    Ambiguous,
+    /// The caller may not create nodes here.
+    MayNotCreate,
+    /// The request is not one this protocol has, or lacks what it must have.
+    Malformed(&'static str),
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What the sender can do about it.
+    pub error_type: ErrorType,
+    /// RFC 6120 section 8.3.3.
+    pub condition: Condition,
+    /// The element in `pubsub#errors`.
+    pub specific: Option<&'static str>,
+}
+
+impl Refusal {
+    /// The table.
+    #[must_use]
+    pub fn row(&self) -> Row {
+        use Condition as C;
+        use ErrorType::{Auth, Cancel, Modify, Wait};
+        let (error_type, condition, specific) = match self {
+            Self::Forbidden | Self::MayNotCreate => (Auth, C::Forbidden, None),
+            Self::ItemNotFound => (Cancel, C::ItemNotFound, None),
+            Self::NodeExists => (Cancel, C::Conflict, None),
+            Self::PresenceSubscriptionRequired => {
+                (Auth, C::NotAuthorized, Some("presence-subscription-required"))
+            }
+            Self::NotInRosterGroup => (Auth, C::NotAuthorized, Some("not-in-roster-group")),
+            Self::ClosedNode => (Cancel, C::NotAllowed, Some("closed-node")),
+            Self::NotSubscribed => (Auth, C::NotAuthorized, Some("not-subscribed")),
+            Self::NoSuchSubscription => (Cancel, C::UnexpectedRequest, Some("not-subscribed")),
+            Self::PendingSubscription => (Auth, C::NotAuthorized, Some("pending-subscription")),
+            Self::InvalidJid => (Modify, C::BadRequest, Some("invalid-jid")),
+            Self::JidRequired => (Modify, C::BadRequest, Some("jid-required")),
+            Self::TooManySubscriptions => (Wait, C::PolicyViolation, Some("too-many-subscriptions")),
+            Self::NodeIdRequired => (Modify, C::BadRequest, Some("nodeid-required")),
+            Self::NameTooLong(_) | Self::BadConfiguration(_) => (Modify, C::NotAcceptable, None),
+            Self::ItemRequired => (Modify, C::BadRequest, Some("item-required")),
+            Self::ItemForbidden => (Modify, C::BadRequest, Some("item-forbidden")),
+            Self::OneItemOnly => (Cancel, C::NotAllowed, Some("max-items-exceeded")),
+            Self::PayloadRequired => (Modify, C::BadRequest, Some("payload-required")),
+            Self::InvalidPayload => (Modify, C::BadRequest, Some("invalid-payload")),
+            Self::PayloadTooBig { .. } => (Modify, C::NotAcceptable, Some("payload-too-big")),
+            Self::NodeFull => (Cancel, C::Conflict, Some("node-full")),
+            Self::PreconditionNotMet(_) => (Cancel, C::Conflict, Some("precondition-not-met")),
+            Self::InvalidOptions(_) => (Modify, C::BadRequest, Some("invalid-options")),
+            Self::UnsupportedAccessModel(_) => (Modify, C::NotAcceptable, Some("unsupported-access-model")),
+            Self::Unsupported(_) => (Cancel, C::FeatureNotImplemented, Some("unsupported")),
+            Self::MaxNodesExceeded => (Cancel, C::NotAllowed, Some("max-nodes-exceeded")),
+            Self::BatchTooBig(_) => (Modify, C::PolicyViolation, None),
+            Self::Unmodified(_) => (Modify, C::NotAcceptable, None),
+            Self::Ambiguous | Self::Malformed(_) => (Modify, C::BadRequest, None),
+        };
+        Row { error_type, condition, specific }
+    }
+
+    /// What a person should read, where the conditions do not say it all.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        Some(match self {
+            Self::PayloadTooBig { bytes, bytes_max } => {
+                format!("The payload has {bytes} bytes; this node takes at most {bytes_max}.")
+            }
+            Self::NameTooLong(bytes_max) => format!("Names of nodes and items have at most {bytes_max} bytes."),
+            Self::PreconditionNotMet(var) => format!("The node's {var} is not what the publish options ask for."),
+            Self::InvalidOptions(why) | Self::BadConfiguration(why) => why.clone(),
+            Self::UnsupportedAccessModel(model) => format!("The access model {model} does not exist here."),
+            Self::BatchTooBig(batch_max) => format!("At most {batch_max} can be named in one request."),
+            Self::OneItemOnly => "One item is published or retracted at a time.".to_owned(),
+            Self::Malformed(why) => (*why).to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// The stanza error for it.
+    #[must_use]
+    pub fn to_error(&self) -> StanzaError {
+        let row = self.row();
+        let specific = row.specific.map(|name| {
+            let mut element = Element::builder(name, ns::PUBSUB_ERRORS);
+            if let Self::Unsupported(feature) = self {
+                element = element.attr(xmpp::xml::attr_name("feature"), *feature);
+            }
+            element.build()
+        });
+        StanzaError { type_: row.error_type, condition: row.condition, text: self.text(), specific }
+    }
+}
+
+impl From<Refusal> for StanzaError {
+    fn from(refusal: Refusal) -> Self {
+        refusal.to_error()
+    }
+}
