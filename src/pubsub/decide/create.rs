@@ -1,0 +1,79 @@
+//! Create a node, with or without a configuration (XEP-0060 section 8.1).
+//!
+//! In an account the account alone creates; in a service whoever the server's policy lets. The creator of a service's
+//! node is its first owner. Nodes are leaves: there are no collections (XEP-0248).
+
+use std::sync::Arc;
+
+use super::configure::{Unknown, apply};
+use crate::decision::{Change, Decision, Reply};
+use crate::model::{Affiliation, Home, Node, NodeName, Tally};
+use crate::refusal::Refusal;
+use crate::request::{Caller, Values, View};
+use crate::time::Timestamp;
+
+pub(super) fn create(
+    view: &View,
+    caller: &Caller,
+    name: Option<&NodeName>,
+    config: Option<&Values>,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    if view.home == Home::Account && caller.bare != view.address {
+        return Err(Refusal::MayNotCreate);
+    }
+    if view.node.is_some() {
+        return Err(Refusal::NodeExists);
+    }
+    let generated: NodeName;
+    let (name, reply) = match name {
+        Some(name) => (name, Reply::Empty),
+        None => {
+            generated = NodeName::from(&*view.fresh);
+            (&generated, Reply::Created(generated.clone()))
+        }
+    };
+    let (_, changes) = new_node(view, caller, name, config, Unknown::Ignored, now)?;
+    Ok(Decision { changes, reply, notices: Vec::new() })
+}
+
+/// The node, and the changes that make it. Used by publish as well, for automatic creation (section 7.1.4).
+pub(super) fn new_node(
+    view: &View,
+    caller: &Caller,
+    name: &NodeName,
+    values: Option<&Values>,
+    unknown: Unknown,
+    now: Timestamp,
+) -> Result<(Node, Vec<Change>), Refusal> {
+    let may_create = match view.home {
+        Home::Account => caller.bare == view.address,
+        Home::Service => view.may_create,
+    };
+    if !may_create {
+        return Err(Refusal::MayNotCreate);
+    }
+    if view.nodes >= view.limits.nodes_max {
+        return Err(Refusal::MaxNodesExceeded);
+    }
+    let mut config = crate::profile::default_config(view.home, name, &view.limits);
+    if let Some(values) = values {
+        apply(&mut config, values, view, name, unknown)?;
+    }
+    let mut node = Node {
+        name: name.clone(),
+        creator: caller.bare.clone(),
+        created: now,
+        config: Arc::new(config),
+        // A node deleted and made again goes on counting above the old one, so that a notice still on its way is
+        // never older than the new node's first subscription.
+        tally: Tally { version: now.0, ..Tally::default() },
+    };
+    let mut changes = Vec::with_capacity(3);
+    if view.home == Home::Service {
+        node.tally.owners = 1;
+        changes.push(Change::SetAffiliation(caller.bare.clone(), Affiliation::Owner));
+    }
+    changes.insert(0, Change::CreateNode(node.clone()));
+    Ok((node, changes))
+}

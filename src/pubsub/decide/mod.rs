@@ -1,0 +1,124 @@
+//! The decisions: one file per verb, each quoting the section of XEP-0060 it implements.
+//!
+//! [`decide()`] is a pure function. Given the same view it says the same thing, and it reads nothing that
+//! [`Request::needs`] did not ask for.
+
+mod affiliations;
+mod configure;
+mod create;
+mod delete;
+mod expire;
+mod publish;
+mod read;
+mod retract;
+mod subscribe;
+mod subscribers;
+
+pub use configure::amend;
+pub use expire::expire;
+
+use crate::access::Standing;
+use crate::decision::{Audience, Change, Decision, Event, Notice};
+use crate::model::{Affiliation, Node, Tally};
+use crate::refusal::Refusal;
+use crate::request::{Caller, Request, View};
+use crate::time::Timestamp;
+
+/// Answers a request.
+///
+/// # Errors
+/// The [`Refusal`]; then nothing changes.
+pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -> Result<Decision, Refusal> {
+    if let Some(name) = request.node()
+        && name.len() > view.limits.name_bytes_max
+    {
+        return Err(Refusal::NameTooLong(view.limits.name_bytes_max));
+    }
+    match request {
+        Request::Publish { node, item, options } => {
+            publish::publish(view, caller, node, item.as_ref(), options.as_ref(), now)
+        }
+        Request::Retract { id, notify, .. } => retract::retract(view, caller, id, *notify),
+        Request::Items { query, .. } => read::items(view, caller, query),
+        Request::Subscribe { jid, options, .. } => subscribe::subscribe(view, caller, jid, options.as_ref()),
+        Request::Unsubscribe { jid, .. } => subscribe::unsubscribe(view, caller, jid),
+        Request::Options { jid, .. } => subscribe::options(view, caller, jid),
+        Request::SetOptions { jid, options, .. } => subscribe::set_options(view, caller, jid, options),
+        Request::Subscriptions { node } => read::own_subscriptions(view, node.as_ref()),
+        Request::Affiliations { node } => read::own_affiliations(view, node.as_ref()),
+        Request::Create { node, config } => create::create(view, caller, node.as_ref(), config.as_ref(), now),
+        Request::Configuration { .. } => configure::show(view, caller),
+        Request::Configure { config, .. } => configure::configure(view, caller, config.as_ref()),
+        Request::DefaultConfiguration => Ok(configure::show_default(view)),
+        Request::Delete { redirect, .. } => delete::delete(view, caller, redirect.as_deref()),
+        Request::Purge { .. } => delete::purge(view, caller),
+        Request::Subscribers { page, .. } => subscribers::list(view, caller, page),
+        Request::SetSubscribers { wanted, .. } => subscribers::set(view, caller, wanted),
+        Request::Authorize { jid, allow, .. } => subscribers::authorize(view, caller, jid, *allow),
+        Request::Affiliated { page, .. } => affiliations::list(view, caller, page),
+        Request::SetAffiliated { wanted, .. } => affiliations::set(view, caller, wanted),
+        Request::NodeInformation { .. } => read::information(view, caller),
+        Request::NodeItems { page, .. } => read::node_items(view, caller, page),
+        Request::Nodes { page } => Ok(read::nodes(page)),
+    }
+}
+
+/// The node, or that there is none.
+fn existing(view: &View) -> Result<&Node, Refusal> {
+    view.node.as_ref().ok_or(Refusal::ItemNotFound)
+}
+
+/// What the caller is to the node.
+fn standing<'a>(view: &'a View, caller: &Caller) -> Standing<'a> {
+    Standing::new(view.affiliation_of(caller), &view.subscriptions, &view.relation)
+}
+
+/// The node, for who owns it.
+fn owned<'a>(view: &'a View, caller: &Caller) -> Result<&'a Node, Refusal> {
+    let node = existing(view)?;
+    crate::access::may_own(view.affiliation_of(caller))?;
+    Ok(node)
+}
+
+/// A change to an existing node: the changes, its counters and notices collected as they are decided.
+struct Draft<'a> {
+    node: &'a Node,
+    tally: Tally,
+    changes: Vec<Change>,
+    notices: Vec<Notice>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(node: &'a Node) -> Self {
+        let tally = Tally { version: node.tally.version.saturating_add(1), ..node.tally };
+        Self { node, tally, changes: Vec::new(), notices: Vec::new() }
+    }
+
+    fn tell(&mut self, audience: Audience, event: Event) {
+        self.notices.push(Notice { audience, event, version: self.tally.version });
+    }
+
+    /// The subscribers, unless the node delivers nothing.
+    fn tell_subscribers(&mut self, event: Event) {
+        if self.node.config.deliver_notifications {
+            self.tell(Audience::Subscribers, event);
+        }
+    }
+
+    fn count_owner(&mut self, before: Affiliation, after: Affiliation) {
+        if before == Affiliation::Owner {
+            self.tally.owners = self.tally.owners.saturating_sub(1);
+        }
+        if after == Affiliation::Owner {
+            self.tally.owners = self.tally.owners.saturating_add(1);
+        }
+    }
+
+    /// The decision. Without a change there is no new version either.
+    fn finish(mut self, reply: crate::decision::Reply) -> Decision {
+        if !self.changes.is_empty() {
+            self.changes.insert(0, Change::Tally(self.tally));
+        }
+        Decision { changes: self.changes, reply, notices: self.notices }
+    }
+}
