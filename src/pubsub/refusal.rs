@@ -6,6 +6,7 @@
 use xmpp::Element;
 use xmpp::ns;
 use xmpp::stanza::{Condition, ErrorType, StanzaError};
+use xmpp::xml::WithAttribute;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,14 +157,15 @@ impl Refusal {
     #[must_use]
     pub fn to_error(&self) -> StanzaError {
         let row = self.row();
-        let specific = row.specific.map(|name| {
-            let mut element = Element::builder(name, ns::PUBSUB_ERRORS);
-            if let Self::Unsupported(feature) = self {
-                element = element.attr(xmpp::xml::attr_name("feature"), *feature);
-            }
-            element.build()
-        });
-        StanzaError { type_: row.error_type, condition: row.condition, text: self.text(), specific }
+        let mut error = StanzaError::new(row.condition).with_type(row.error_type);
+        if let Some(text) = self.text() {
+            error = error.with_text(text);
+        }
+        if let Some(name) = row.specific {
+            let feature = if let Self::Unsupported(feature) = self { Some(*feature) } else { None };
+            error = error.with_specific(Element::builder(name, ns::PUBSUB_ERRORS).attribute("feature", feature).build());
+        }
+        error
     }
 }
 

@@ -1,0 +1,109 @@
+//! The forms of XEP-0060 section 16.4: node configuration, publish and subscription options, metadata, authorization.
+
+use xmpp::Element;
+use xmpp::form::{Field as FormField, FieldType, Form, FormType};
+use xmpp::jid::{BareJid, Jid};
+
+use crate::config::{FIELDS, Field, Kind, NodeConfig};
+use crate::model::{Node, SubscriptionOptions};
+use crate::refusal::Refusal;
+use crate::request::Values;
+
+pub(super) const NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
+pub(super) const PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
+pub(super) const SUBSCRIBE_OPTIONS: &str = "http://jabber.org/protocol/pubsub#subscribe_options";
+pub(super) const AUTHORIZATION: &str = "http://jabber.org/protocol/pubsub#subscribe_authorization";
+const META_DATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
+
+/// The values of the form in `parent`; `None` when there is no form or it was cancelled.
+pub(super) fn values(parent: &Element, form_type: &str) -> Result<Option<Values>, Refusal> {
+    const MALFORMED: Refusal = Refusal::Malformed("This is not a data form as XEP-0004 describes it.");
+    let Some(form) = Form::parse_in(parent).map_err(|_| MALFORMED)? else { return Ok(None) };
+    match form.type_ {
+        FormType::Cancel => return Ok(None),
+        FormType::Submit => {}
+        // Some clients answer with the type of the question.
+        FormType::Form | FormType::Result => return Err(MALFORMED),
+    }
+    // XEP-0068: who leaves the type out means the form of this place.
+    if form.value(xmpp::form::FORM_TYPE).is_some_and(|given| given != form_type) {
+        return Err(Refusal::Malformed("The FORM_TYPE is another than the one expected here."));
+    }
+    let fields = form.fields.into_iter().filter_map(|field| {
+        let var = field.var.filter(|var| var != xmpp::form::FORM_TYPE)?;
+        Some((var.into(), field.values.into_iter().map(Into::into).collect()))
+    });
+    Ok(Some(Values(fields.collect())))
+}
+
+fn question(field: &Field, config: &NodeConfig) -> FormField {
+    let type_ = match field.kind {
+        Kind::Boolean => FieldType::Boolean,
+        Kind::Text => FieldType::TextSingle,
+        Kind::One(_) => FieldType::ListSingle,
+        Kind::Texts => FieldType::TextMulti,
+        Kind::Jids => FieldType::JidMulti,
+    };
+    let mut shown = FormField::new(field.var, type_).label(field.label).values((field.get)(config));
+    if let Kind::One(words) = field.kind {
+        for word in words {
+            shown = shown.option(*word, None);
+        }
+    }
+    shown
+}
+
+/// The configuration as a question to fill in, or as data.
+#[must_use]
+pub fn configuration_form(config: &NodeConfig, form_type: FormType) -> Element {
+    let mut form = Form::typed(form_type, NODE_CONFIG);
+    for field in FIELDS {
+        form = form.with(question(field, config));
+    }
+    form.to_element()
+}
+
+/// Section 16.4.3: the metadata that disco#info of a node shows.
+pub(super) fn metadata_form(node: &Node, owners: &[BareJid], publishers: &[BareJid]) -> Element {
+    let text = |var: &str, value: String| FormField::new(var, FieldType::TextSingle).value(value);
+    let mut form = Form::typed(FormType::Result, META_DATA);
+    for field in FIELDS.iter().filter(|field| field.is_metadata) {
+        let mut shown = question(field, &node.config);
+        shown.options.clear();
+        if !shown.values.is_empty() {
+            form = form.with(shown);
+        }
+    }
+    let jids = |var: &str, jids: &[BareJid]| {
+        FormField::new(var, FieldType::JidMulti).values(jids.iter().map(ToString::to_string))
+    };
+    form.with(FormField::new("pubsub#creator", FieldType::JidSingle).value(node.creator.to_string()))
+        .with(text("pubsub#creation_date", node.created.to_string()))
+        .with(text("pubsub#num_subscribers", node.tally.subscribers.to_string()))
+        .with(jids("pubsub#owner", owners))
+        .with(jids("pubsub#publisher", publishers))
+        .to_element()
+}
+
+/// Section 16.4.2: the options of a subscription.
+pub(super) fn options_form(options: SubscriptionOptions, form_type: FormType) -> Element {
+    let boolean = |var: &str, label: &str, value: bool| {
+        FormField::new(var, FieldType::Boolean).label(label).value(if value { "1" } else { "0" })
+    };
+    Form::typed(form_type, SUBSCRIBE_OPTIONS)
+        .with(boolean("pubsub#deliver", "Whether to receive notifications", options.deliver))
+        .with(boolean("pubsub#include_body", "Whether to receive a readable text besides", options.include_body))
+        .to_element()
+}
+
+/// Section 8.6: the question an owner is asked about a new subscriber.
+#[must_use]
+pub fn authorization_request(node: &str, jid: &Jid) -> Element {
+    let mut form = Form::typed(FormType::Form, AUTHORIZATION)
+        .with(FormField::new("pubsub#node", FieldType::TextSingle).label("Node ID").value(node))
+        .with(FormField::new("pubsub#subscriber_jid", FieldType::JidSingle).label("Subscriber").value(jid.to_string()))
+        .with(FormField::new("pubsub#allow", FieldType::Boolean).label("Allow this JID to subscribe?").value("false"));
+    form.title = Some("PubSub subscriber request".to_owned());
+    form.instructions.push(format!("{jid} asks to subscribe to {node}."));
+    form.to_element()
+}
