@@ -11,7 +11,6 @@ use crate::model::{
     Affiliation, Item, Node, NodeName, Subscription, SubscriptionOptions, SubscriptionState, Tally,
 };
 use crate::request::ItemsQuery;
-use crate::time::Timestamp;
 
 /// The answer to a request that is granted.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,7 +193,3 @@ pub enum Unmodified {
     /// Affiliations.
     Affiliations(NodeName, Vec<(BareJid, Affiliation)>),
 }
-
-/// When a last item is sent, what it says besides (XEP-0203).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delay(pub Timestamp);
