@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod extension;
 pub mod extensions;
 pub mod net;
+pub mod notify;
 pub mod router;
 pub mod runtime;
 pub mod session;

@@ -6,6 +6,7 @@ pub mod caps;
 pub mod disco;
 pub mod ping;
 pub mod register;
+pub mod roster;
 pub mod time;
 pub mod version;
 

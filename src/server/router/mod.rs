@@ -5,6 +5,7 @@
 
 pub mod awaiting;
 pub mod classify;
+pub mod rules;
 mod dispatch;
 
 use std::collections::HashSet;

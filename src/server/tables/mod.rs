@@ -4,6 +4,12 @@
 //! tables, and offers functions that load and functions that add to a batch; committing is the caller's.
 
 pub mod accounts;
+pub mod blocklist;
+pub mod cache;
+pub mod elements;
+pub mod offline;
+pub mod roster;
+mod row;
 
 /// The tables, by the first byte of their keys. A byte once used is never used for anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,15 +21,13 @@ pub enum Table {
     Invitations = 0x02,
     /// name -> a secret or setting of this installation.
     Installation = 0x03,
-    /// account, contact -> roster item.
+    /// account -> roster version; account, contact -> roster item.
     Roster = 0x10,
-    /// account -> roster version and size.
-    RosterVersion = 0x11,
     /// account, address -> blocked.
     Blocklist = 0x12,
-    /// account, sequence -> message kept while away.
+    /// account -> how much is kept; account, place -> message kept while away.
     Offline = 0x13,
-    /// account, element name and namespace -> private XML.
+    /// account, namespace, name -> private XML.
     Private = 0x14,
     /// account -> vcard-temp.
     Vcard = 0x15,
@@ -52,5 +56,20 @@ impl Table {
     #[must_use]
     pub fn key(self) -> store::KeyBuilder {
         store::KeyBuilder::new(self as u8)
+    }
+}
+
+/// Deletes every row of `range`, page by page: not one step, but never a batch too big.
+pub(crate) async fn delete_range(store: &dyn store::Store, range: store::Range) -> Result<(), store::CommitError> {
+    loop {
+        let rows = store.scan(range.clone(), store::Page::rows(1_000)).await?;
+        let mut batch = store::Batch::new();
+        for (key, _) in &rows {
+            batch.delete(key.clone());
+        }
+        if rows.is_complete {
+            return store.commit_durably(batch).await;
+        }
+        let _applied = store.commit(batch).await?;
     }
 }
