@@ -302,11 +302,8 @@ const PUBLISH: &[(&str, PublishModel)] = &[
     ("subscribers", PublishModel::Subscribers),
     ("open", PublishModel::Open),
 ];
-const LAST: &[(&str, SendLast)] = &[
-    ("never", SendLast::Never),
-    ("on_sub", SendLast::OnSub),
-    ("on_sub_and_presence", SendLast::OnSubAndPresence),
-];
+const LAST: &[(&str, SendLast)] =
+    &[("never", SendLast::Never), ("on_sub", SendLast::OnSub), ("on_sub_and_presence", SendLast::OnSubAndPresence)];
 const TYPE: &[(&str, NotificationType)] =
     &[("normal", NotificationType::Normal), ("headline", NotificationType::Headline)];
 const REPLY: &[(&str, ItemReply)] =
@@ -388,8 +385,12 @@ pub static FIELDS: &[Field] = &[
         },
     },
     choice_field!(
-        "pubsub#access_model", "Who may subscribe and retrieve items", access_model, ACCESS,
-        &["authorize", "open", "presence", "roster", "whitelist"], true
+        "pubsub#access_model",
+        "Who may subscribe and retrieve items",
+        access_model,
+        ACCESS,
+        &["authorize", "open", "presence", "roster", "whitelist"],
+        true
     ),
     Field {
         var: "pubsub#roster_groups_allowed",
@@ -403,13 +404,21 @@ pub static FIELDS: &[Field] = &[
         },
     },
     choice_field!(
-        "pubsub#publish_model", "Who may publish", publish_model, PUBLISH,
-        &["publishers", "subscribers", "open"], true
+        "pubsub#publish_model",
+        "Who may publish",
+        publish_model,
+        PUBLISH,
+        &["publishers", "subscribers", "open"],
+        true
     ),
     bound_field!("pubsub#max_items", "How many items to keep, or `max`", max_items, true),
     choice_field!(
-        "pubsub#publish_node_full", "What to do when that many are kept", node_full, FULL,
-        &["retract-oldest", "discard-oldest", "reject"], false
+        "pubsub#publish_node_full",
+        "What to do when that many are kept",
+        node_full,
+        FULL,
+        &["retract-oldest", "discard-oldest", "reject"],
+        false
     ),
     bound_field!("pubsub#item_expire", "Seconds after which items are removed, or `max`", item_expire, false),
     boolean_field!("pubsub#persist_items", "Whether to keep items", persist_items),
@@ -429,15 +438,21 @@ pub static FIELDS: &[Field] = &[
     boolean_field!("pubsub#notify_retract", "Whether to tell subscribers that an item is removed", notify_retract),
     boolean_field!("pubsub#notify_sub", "Whether to tell owners of new and lost subscribers", notify_sub),
     choice_field!(
-        "pubsub#send_last_published_item", "When to send the newest item unasked", send_last_published_item, LAST,
-        &["never", "on_sub", "on_sub_and_presence"], false
+        "pubsub#send_last_published_item",
+        "When to send the newest item unasked",
+        send_last_published_item,
+        LAST,
+        &["never", "on_sub", "on_sub_and_presence"],
+        false
     ),
-    boolean_field!(
-        "pubsub#presence_based_delivery", "Whether to notify available users only", presence_based_delivery
-    ),
+    boolean_field!("pubsub#presence_based_delivery", "Whether to notify available users only", presence_based_delivery),
     choice_field!(
-        "pubsub#notification_type", "The type of notification messages", notification_type, TYPE,
-        &["normal", "headline"], false
+        "pubsub#notification_type",
+        "The type of notification messages",
+        notification_type,
+        TYPE,
+        &["normal", "headline"],
+        false
     ),
     Field {
         var: "pubsub#purge_offline",
@@ -452,7 +467,12 @@ pub static FIELDS: &[Field] = &[
         },
     },
     choice_field!(
-        "pubsub#itemreply", "Whose address an item shows", itemreply, REPLY, &["owner", "publisher", "none"], false
+        "pubsub#itemreply",
+        "Whose address an item shows",
+        itemreply,
+        REPLY,
+        &["owner", "publisher", "none"],
+        false
     ),
     boolean_field!("pubsub#subscribe", "Whether subscriptions are allowed", subscribe),
 ];

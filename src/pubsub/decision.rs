@@ -7,9 +7,7 @@ use xmpp::jid::{BareJid, Jid};
 use xmpp::paging;
 
 use crate::config::NodeConfig;
-use crate::model::{
-    Affiliation, Item, Node, NodeName, Subscription, SubscriptionOptions, SubscriptionState, Tally,
-};
+use crate::model::{Affiliation, Item, Node, NodeName, Subscription, SubscriptionOptions, SubscriptionState, Tally};
 use crate::request::ItemsQuery;
 
 /// The answer to a request that is granted.

@@ -103,9 +103,7 @@ impl Refusal {
             Self::Forbidden | Self::MayNotCreate => (Auth, C::Forbidden, None),
             Self::ItemNotFound => (Cancel, C::ItemNotFound, None),
             Self::NodeExists => (Cancel, C::Conflict, None),
-            Self::PresenceSubscriptionRequired => {
-                (Auth, C::NotAuthorized, Some("presence-subscription-required"))
-            }
+            Self::PresenceSubscriptionRequired => (Auth, C::NotAuthorized, Some("presence-subscription-required")),
             Self::NotInRosterGroup => (Auth, C::NotAuthorized, Some("not-in-roster-group")),
             Self::ClosedNode => (Cancel, C::NotAllowed, Some("closed-node")),
             Self::NotSubscribed => (Auth, C::NotAuthorized, Some("not-subscribed")),
@@ -163,7 +161,8 @@ impl Refusal {
         }
         if let Some(name) = row.specific {
             let feature = if let Self::Unsupported(feature) = self { Some(*feature) } else { None };
-            error = error.with_specific(Element::builder(name, ns::PUBSUB_ERRORS).attribute("feature", feature).build());
+            error =
+                error.with_specific(Element::builder(name, ns::PUBSUB_ERRORS).attribute("feature", feature).build());
         }
         error
     }

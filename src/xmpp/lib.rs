@@ -1,7 +1,7 @@
 //! The language: XMPP from bytes to meaning and back.
 //!
 //! Read in this order: [`jid`] (who), [`xml`] (how it is written), [`stanza`] (what is said),
-//! `sasl` and `stream` (how a conversation starts), `form` and `paging` (tools many protocols share).
+//! [`sasl`] and [`stream`] (how a conversation starts), [`form`] and [`paging`] (tools many protocols share).
 //!
 //! Nothing here knows a socket, a clock, a disk or a random number: those are handed in by the server,
 //! so that every byte of a conversation can be replayed in a test.

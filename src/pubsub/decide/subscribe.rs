@@ -12,12 +12,7 @@ use crate::model::{Subscription, SubscriptionOptions, SubscriptionState};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Values, View, subscription_options};
 
-pub(super) fn subscribe(
-    view: &View,
-    caller: &Caller,
-    jid: &Jid,
-    values: Option<&Values>,
-) -> Result<Decision, Refusal> {
+pub(super) fn subscribe(view: &View, caller: &Caller, jid: &Jid, values: Option<&Values>) -> Result<Decision, Refusal> {
     // Section 6.1.3.1.
     if jid.to_bare() != caller.bare {
         return Err(Refusal::InvalidJid);
@@ -115,11 +110,7 @@ pub(super) fn set_options(view: &View, caller: &Caller, jid: &Jid, values: &Valu
 }
 
 /// The caller's own subscription of that address (sections 6.2.3.2, 6.2.3.3, 6.3.4.1, 6.3.4.2).
-fn own<'a>(
-    view: &'a View,
-    caller: &Caller,
-    jid: &Jid,
-) -> Result<(&'a crate::model::Node, &'a Subscription), Refusal> {
+fn own<'a>(view: &'a View, caller: &Caller, jid: &Jid) -> Result<(&'a crate::model::Node, &'a Subscription), Refusal> {
     if jid.to_bare() != caller.bare {
         return Err(Refusal::Forbidden);
     }

@@ -84,9 +84,10 @@ pub(super) fn tell(draft: &mut Draft<'_>, jid: &Jid, state: SubscriptionState) {
         event: Event::Subscription { jid: jid.clone(), state },
         version,
     };
-    let last = draft.notices.iter().rposition(|earlier| {
-        earlier.event == Event::LastItem && earlier.audience == Audience::One(jid.clone())
-    });
+    let last = draft
+        .notices
+        .iter()
+        .rposition(|earlier| earlier.event == Event::LastItem && earlier.audience == Audience::One(jid.clone()));
     draft.notices.insert(last.unwrap_or(draft.notices.len()), notice);
 }
 

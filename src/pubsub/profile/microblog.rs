@@ -19,7 +19,10 @@ pub const STORY_SECONDS: u64 = 86_400;
 /// Whether the node's name says that it is a feed of posts, comments or followed feeds: one that loses nothing.
 #[must_use]
 pub fn is_feed(node: &str) -> bool {
-    node == ns::MICROBLOG || node == ns::PUBSUB_SUBSCRIPTION || is_comments(node) || node.starts_with(SOCIAL_FEED_PREFIX)
+    node == ns::MICROBLOG
+        || node == ns::PUBSUB_SUBSCRIPTION
+        || is_comments(node)
+        || node.starts_with(SOCIAL_FEED_PREFIX)
 }
 
 /// Whether the node's name says that it holds the comments on one entry.

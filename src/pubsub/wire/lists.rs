@@ -100,10 +100,7 @@ pub fn own_subscriptions<'a>(
 }
 
 /// The caller's own affiliations (section 5.7): node, affiliation.
-pub fn own_affiliations<'a>(
-    node: Option<&str>,
-    rows: impl IntoIterator<Item = (&'a str, Affiliation)>,
-) -> Bytes {
+pub fn own_affiliations<'a>(node: Option<&str>, rows: impl IntoIterator<Item = (&'a str, Affiliation)>) -> Bytes {
     let mut out = Writer::new(512);
     open(&mut out, ns::PUBSUB);
     with_node(&mut out, b"affiliations", node);

@@ -100,7 +100,8 @@ fn jid(element: &Element) -> Result<Jid, Refusal> {
 }
 
 fn page(pubsub: &Element) -> Result<paging::Query, Refusal> {
-    let query = paging::Query::parse(pubsub).map_err(|_| Refusal::Malformed("The result set is not well asked for."))?;
+    let query =
+        paging::Query::parse(pubsub).map_err(|_| Refusal::Malformed("The result set is not well asked for."))?;
     Ok(query.unwrap_or_default())
 }
 
@@ -126,11 +127,9 @@ fn new_item(item: &Element) -> NewItem {
     let payload = match (children.next(), children.next()) {
         _ if has_text => NewPayload::Bad,
         (None, _) => NewPayload::None,
-        (Some(only), None) if !only.has_ns("") => NewPayload::One {
-            name: only.name().into(),
-            namespace: only.ns().into(),
-            bytes: payload_bytes(only),
-        },
+        (Some(only), None) if !only.has_ns("") => {
+            NewPayload::One { name: only.name().into(), namespace: only.ns().into(), bytes: payload_bytes(only) }
+        }
         _ => NewPayload::Bad,
     };
     NewItem { id, payload }

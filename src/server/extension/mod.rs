@@ -4,8 +4,8 @@
 //! [`Mount`]; the result, a frozen [`Wiring`], is all the router knows of it. Features in disco follow from
 //! what is mounted, so the list cannot claim what nobody serves.
 
-mod mount;
 mod moments;
+mod mount;
 mod pending;
 mod spec;
 
@@ -20,8 +20,8 @@ pub use self::moments::Listener;
 pub use self::mount::{FormSource, Identity, IqHandler, Mount, Wiring};
 pub use self::pending::{BoxFuture, Pending};
 pub use self::spec::{Spec, Support, Xep};
-use crate::runtime::{Clock, Ids};
 use crate::router::Router;
+use crate::runtime::{Clock, Ids};
 use crate::session::Session;
 
 /// What every extension may be given when it is built. It stays this small.
@@ -202,7 +202,13 @@ pub enum Direction {
 /// The first phase of every stanza: may it pass at all?
 pub trait Guard: Send + Sync + 'static {
     /// Refuses `stanza` between `account` and `other` with an error for its sender.
-    fn check(&self, direction: Direction, account: &str, other: &Jid, stanza: &Stanza) -> Pending<Result<(), StanzaError>>;
+    fn check(
+        &self,
+        direction: Direction,
+        account: &str,
+        other: &Jid,
+        stanza: &Stanza,
+    ) -> Pending<Result<(), StanzaError>>;
 }
 
 /// What service discovery tells of an account or a node of it (XEP-0030 section 3 and 4).
@@ -212,5 +218,11 @@ pub trait Discoverable: Send + Sync + 'static {
     /// Children of the disco#info answer for `node`; `item-not-found` if there is no such node.
     fn info(&self, caller: Caller, account: BareJid, node: Box<str>) -> BoxFuture<Result<Vec<Element>, StanzaError>>;
     /// Children of the disco#items answer, for the account itself or one of its nodes; `query` is the request.
-    fn items(&self, caller: Caller, account: BareJid, node: Option<Box<str>>, query: Element) -> BoxFuture<Result<Vec<Element>, StanzaError>>;
+    fn items(
+        &self,
+        caller: Caller,
+        account: BareJid,
+        node: Option<Box<str>>,
+        query: Element,
+    ) -> BoxFuture<Result<Vec<Element>, StanzaError>>;
 }

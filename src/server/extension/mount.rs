@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 
-use xmpp::stanza::IqType;
 use xmpp::Element;
+use xmpp::stanza::IqType;
 
-use super::{Answer, Asked, BoxFuture, Discoverable, Extension, Guard, Listener, Messages, Presences, Registrar, Spec, To};
+use super::{
+    Answer, Asked, BoxFuture, Discoverable, Extension, Guard, Listener, Messages, Presences, Registrar, Spec, To,
+};
 
 /// Answers one kind of IQ.
 pub type IqHandler = Arc<dyn Fn(Asked) -> BoxFuture<Answer> + Send + Sync>;
@@ -121,7 +123,13 @@ impl Mount {
             }
             match self.owners.entry((at, set, payload)) {
                 Entry::Occupied(owner) => {
-                    self.faults.push(format!("both {} and {} answer <{} xmlns='{}'/>", owner.get(), self.mounting, payload.0, payload.1));
+                    self.faults.push(format!(
+                        "both {} and {} answer <{} xmlns='{}'/>",
+                        owner.get(),
+                        self.mounting,
+                        payload.0,
+                        payload.1
+                    ));
                 }
                 Entry::Vacant(free) => {
                     free.insert(self.mounting);

@@ -89,10 +89,13 @@ impl Listener for Caps {
         Pending::later(async move {
             let mut iq = Stanza::new(Kind::Iq(IqType::Get));
             iq.head.from = xmpp::Jid::new(session.jid.domain()).ok();
-            iq.content.push(&Element::builder("query", ns::DISCO_INFO).attribute("node", &*format!("{node}#{ver}")).build());
+            iq.content
+                .push(&Element::builder("query", ns::DISCO_INFO).attribute("node", &*format!("{node}#{ver}")).build());
             let asked = Arc::clone(&router);
             let to = session.jid.clone().into();
-            let then = Box::new(move |answer: Option<Stanza>| learned(&asked, &session, Some(&*ver).filter(|_| is_verifiable), answer));
+            let then = Box::new(move |answer: Option<Stanza>| {
+                learned(&asked, &session, Some(&*ver).filter(|_| is_verifiable), answer)
+            });
             router.ask(to, iq, then).await;
         })
     }
@@ -104,7 +107,8 @@ fn learned(router: &Arc<Router>, session: &Arc<Session>, ver: Option<&str>, answ
     if query.children().count() > ELEMENTS_MAX {
         return;
     }
-    let features = query.children().filter(|child| child.is("feature", ns::DISCO_INFO)).filter_map(|child| child.attr("var"));
+    let features =
+        query.children().filter(|child| child.is("feature", ns::DISCO_INFO)).filter_map(|child| child.attr("var"));
     let interest = Interest::from_features(features);
     let interest = match ver {
         Some(ver) if hash(&query).as_deref() == Some(ver) => router.interests.learn(ver, interest),
@@ -220,7 +224,8 @@ mod tests {
     use xmpp::Element;
 
     fn hash_of(inside: &str) -> Option<String> {
-        let query: Element = format!("<query xmlns='http://jabber.org/protocol/disco#info'>{inside}</query>").parse().unwrap();
+        let query: Element =
+            format!("<query xmlns='http://jabber.org/protocol/disco#info'>{inside}</query>").parse().unwrap();
         hash(&query)
     }
 
@@ -248,7 +253,8 @@ mod tests {
     fn ill_formed_answers_have_no_hash() {
         assert!(hash_of("<feature var='a'/><feature var='a'/>").is_none());
         assert!(hash_of("<identity category='c' type='t'/><identity category='c' type='t'/>").is_none());
-        let form = "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>f</value></field></x>";
+        let form =
+            "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>f</value></field></x>";
         assert!(hash_of(form).is_some());
         assert!(hash_of(&format!("{form}{form}")).is_none());
     }

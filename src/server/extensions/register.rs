@@ -115,7 +115,8 @@ impl Register {
         let account = BareJid::from_parts(Some(&name), &application.domain)
             .map_err(|_| StanzaError::not_acceptable().with_text("That name cannot be part of an address"))?;
         if !self.may_open(application.peer) {
-            return Err(StanzaError::resource_constraint().with_text("Too many accounts were opened from your address; try later"));
+            return Err(StanzaError::resource_constraint()
+                .with_text("Too many accounts were opened from your address; try later"));
         }
         let now = self.clock.now();
         let opened = match invitation.as_deref() {
@@ -185,7 +186,9 @@ fn refusal(error: &AccountError) -> StanzaError {
     match error {
         AccountError::Exists => StanzaError::conflict(),
         AccountError::Unknown => StanzaError::registration_required(),
-        AccountError::NotAnAccount | AccountError::BadPassword => StanzaError::not_acceptable().with_text(&error.to_string()),
+        AccountError::NotAnAccount | AccountError::BadPassword => {
+            StanzaError::not_acceptable().with_text(&error.to_string())
+        }
         AccountError::BadInvitation => StanzaError::not_allowed().with_text(&error.to_string()),
         AccountError::Fault(fault) => {
             tracing::error!(%fault, "an account cannot be opened or changed");

@@ -33,9 +33,15 @@ pub fn open(address: SocketAddr) -> Result<TcpListener, String> {
     };
     listener().map_err(|error| {
         let advice = match error.kind() {
-            io::ErrorKind::AddrInUse => "another program listens there: stop it, or change `listen` in the configuration",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need the systemd unit's capability, or choose a higher port",
-            io::ErrorKind::AddrNotAvailable => "this machine does not have that address: correct `listen` in the configuration",
+            io::ErrorKind::AddrInUse => {
+                "another program listens there: stop it, or change `listen` in the configuration"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need the systemd unit's capability, or choose a higher port"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address: correct `listen` in the configuration"
+            }
             _ => "correct `listen` in the configuration",
         };
         format!("cannot listen on {address}: {error}; {advice}")
@@ -128,7 +134,8 @@ pub async fn accept(listener: TcpListener, admission: Arc<Admission>, serve: imp
                 None => tracing::debug!(%peer, "too many connections: closed"),
             },
             // These concern one connection that is gone already.
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections for the moment");
                 crate::runtime::pause(EXHAUSTED_PAUSE).await;

@@ -40,7 +40,8 @@ impl Router {
             }
             return;
         }
-        if at == To::ACCOUNT && !caller.owns(&entity)
+        if at == To::ACCOUNT
+            && !caller.owns(&entity)
             && let Err(error) = self.guard(Direction::Inbound, entity.as_str(), &caller.jid, &stanza).await
         {
             return self.bounce(&stanza, &error).await;
@@ -62,7 +63,9 @@ impl Router {
         let wiring = self.wiring();
         match wiring.handler(at, type_, payload.name(), payload.ns()) {
             Some(handler) => Ok(Arc::clone(handler)),
-            None if wiring.answers_otherwise(at, type_, payload.name(), payload.ns()) => Err(StanzaError::bad_request()),
+            None if wiring.answers_otherwise(at, type_, payload.name(), payload.ns()) => {
+                Err(StanzaError::bad_request())
+            }
             None => Err(StanzaError::service_unavailable()),
         }
     }

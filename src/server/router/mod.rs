@@ -236,7 +236,13 @@ impl Router {
     }
 
     /// Asks every guard whether `stanza` may pass between `account` and `other`.
-    pub async fn guard(&self, direction: Direction, account: &str, other: &Jid, stanza: &Stanza) -> Result<(), StanzaError> {
+    pub async fn guard(
+        &self,
+        direction: Direction,
+        account: &str,
+        other: &Jid,
+        stanza: &Stanza,
+    ) -> Result<(), StanzaError> {
         for guard in &self.wiring().guards {
             guard.check(direction, account, other, stanza).await?;
         }
@@ -247,8 +253,11 @@ impl Router {
     /// (RFC 6120 section 8.3.3.16).
     #[expect(clippy::unused_async, reason = "an outbox may have to be waited for")]
     async fn relay(&self, _domain: &str, stanza: Stanza) {
-        let Some(reply) = Stanza::error_reply(&stanza.head, None, &StanzaError::remote_server_not_found()) else { return };
-        if let Some(session) = reply.head.to.as_ref().and_then(Jid::to_full).and_then(|full| self.sessions.find(&full)) {
+        let Some(reply) = Stanza::error_reply(&stanza.head, None, &StanzaError::remote_server_not_found()) else {
+            return;
+        };
+        if let Some(session) = reply.head.to.as_ref().and_then(Jid::to_full).and_then(|full| self.sessions.find(&full))
+        {
             session.deliver(reply.render());
         }
     }

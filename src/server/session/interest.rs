@@ -16,7 +16,9 @@ pub struct Interest {
 impl Interest {
     /// Reads the features of a disco#info answer.
     pub fn from_features<'a>(features: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { notify: features.into_iter().filter_map(|feature| feature.strip_suffix("+notify")).map(Box::from).collect() }
+        Self {
+            notify: features.into_iter().filter_map(|feature| feature.strip_suffix("+notify")).map(Box::from).collect(),
+        }
     }
 
     /// Whether notifications of `node` are wanted.

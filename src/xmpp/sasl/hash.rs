@@ -35,7 +35,7 @@ impl Hash {
     }
 
     /// HMAC(key, parts joined).
-    pub(super) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    pub(crate) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
         match self {
             Self::Sha1 => hmac::<Hmac<Sha1>>(key, parts),
             Self::Sha256 => hmac::<Hmac<Sha256>>(key, parts),

@@ -1,18 +1,467 @@
-//! The stream machine: for now only the conditions that others name.
+//! How a conversation starts and ends: the stream as a machine without sockets (RFC 6120 sections 4 to 7).
+//!
+//! A [`Stream`] is told what the world did ([`Stream::handle_bytes`] and the other `handle_` calls) and asked
+//! what happened ([`Stream::poll_event`]) and what to send ([`Stream::poll_transmit`]). It keeps no clock and
+//! waits for nobody: where it needs something, it says so in an [`Event`] and reads no further until it is
+//! told the outcome. Bytes are read as events are asked for, one frame at a time, so what is in hand is never
+//! more than one read.
+//!
+//! What has to be negotiated is a table of features (`feature`), each saying for itself when it is necessary,
+//! voluntary or prohibited, how it is advertised and how it is spoken. All state of the negotiation is dropped
+//! when a resource is bound. Then a frame becomes an [`Event::Stanza`] with nothing in between but the parse.
+//!
+//! This is the responder of client streams. WebSocket framing and server streams
+//! are not here yet.
 
-/// RFC 6120 section 4.9.3, as far as it is named elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Section 4.9.3.3.
-    Conflict,
-    /// Section 4.9.3.4.
-    ConnectionTimeout,
-    /// Section 4.9.3.10.
-    InternalServerError,
-    /// Section 4.9.3.12.
-    NotAuthorized,
-    /// Section 4.9.3.17.
-    ResourceConstraint,
-    /// Section 4.9.3.19.
-    SystemShutdown,
+mod authentication;
+mod binding;
+mod error;
+mod feature;
+mod negotiation;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::sasl::plain::Password;
+use crate::sasl::{Failure, Keys, Mechanism};
+use crate::stanza::{Head, IqType, Kind, Stanza, StanzaError, Unparsable};
+use crate::xml::{Context, Frame, Framer, XmlError, parse_element_in};
+use crate::{BareJid, FullJid, Jid, ns};
+
+pub use error::{Condition, StreamError};
+use negotiation::Negotiation;
+pub use settings::{Seed, Settings, Tls, TlsFacts};
+
+/// What happened on a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Send what is pending, then begin TLS, then call [`Stream::handle_secured`]. Nothing that was read in
+    /// the clear may be given to the stream any more.
+    StartTls,
+    /// Look up the keys of an account and call [`Stream::handle_credentials`].
+    NeedCredentials {
+        /// The localpart, prepared.
+        localpart: Box<str>,
+        /// The domain.
+        domain: Box<str>,
+        /// The mechanism; its hash says which keys.
+        mechanism: Mechanism,
+    },
+    /// Check a password, on a thread that may be slow, and call [`Stream::handle_password`].
+    CheckPassword {
+        /// The localpart, prepared.
+        localpart: Box<str>,
+        /// The domain.
+        domain: Box<str>,
+        /// The password as it was sent.
+        password: Password,
+    },
+    /// The initiator has proven to be this account. Nothing to do.
+    Authenticated(BareJid),
+    /// Choose the resource and call [`Stream::handle_bound`].
+    Bind {
+        /// What the client asks for, prepared; `None` to leave the choice to us.
+        resource: Option<String>,
+    },
+    /// A request to `jabber:iq:register` before authentication. Answer it with [`Stream::send`].
+    Register(Stanza),
+    /// A stanza of a bound stream. Its `from`, if there is one, is the sender's; see [`Stream::jid`].
+    Stanza(Stanza),
+    /// A stanza with a good head and a bad body. It has been answered and the stream lives.
+    Malformed {
+        /// As much of the head as could be read.
+        head: Box<Head>,
+        /// What was answered.
+        error: StanzaError,
+    },
+    /// The stream has ended, with the error that either side sent. Send what is pending and close the
+    /// connection; see [`Stream::is_over`] for waiting until the peer has closed its side too.
+    Closed(Option<StreamError>),
+}
+
+/// The responder's side of one client stream.
+#[derive(Debug)]
+pub struct Stream {
+    settings: Arc<Settings>,
+    framer: Framer,
+    /// What stanzas inherit from the initiator's header.
+    context: Context,
+    /// Bytes to send.
+    out: Vec<u8>,
+    /// An event that did not come from bytes. One place is enough: such an event is either the last, or
+    /// follows a `handle_` call that an earlier event asked for.
+    pending: Option<Box<Event>>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Negotiating(Box<Negotiation>),
+    Bound(FullJid),
+    /// We have closed our side; the peer has not.
+    Closing,
+    Over,
+}
+
+impl Stream {
+    /// A stream that waits for the initiator's header. `tls` when the connection was encrypted from the start
+    /// (XEP-0368).
+    #[must_use]
+    pub fn accept(settings: Arc<Settings>, seed: Seed, tls: Option<TlsFacts>) -> Self {
+        let framer = Framer::new(&settings.limits_unauthenticated);
+        let negotiation = Box::new(Negotiation::new(&settings, seed, tls));
+        Self {
+            settings,
+            framer,
+            context: Context::client(),
+            out: Vec::new(),
+            pending: None,
+            phase: Phase::Negotiating(negotiation),
+        }
+    }
+
+    /// Takes bytes that were read. Ask for events until there are none before giving more, and give none while
+    /// [`Stream::wants_bytes`] says no: then memory is bounded by the limits and one read.
+    pub fn handle_bytes(&mut self, bytes: &[u8]) {
+        match &mut self.phase {
+            Phase::Negotiating(negotiation) => {
+                let permitted = negotiation.permit(bytes);
+                self.framer.push(permitted);
+            }
+            Phase::Bound(_) | Phase::Closing => self.framer.push(bytes),
+            Phase::Over => {}
+        }
+    }
+
+    /// TLS has been negotiated after [`Event::StartTls`]. Everything learned in the clear is forgotten
+    /// (RFC 6120 section 5.4.3.3). At any other time this does nothing.
+    pub fn handle_secured(&mut self, tls: TlsFacts) {
+        if let Phase::Negotiating(negotiation) = &mut self.phase
+            && negotiation.handle_secured(tls)
+        {
+            self.framer.reset();
+            self.context = Context::client();
+        }
+    }
+
+    /// The keys asked for by [`Event::NeedCredentials`]; `None` when there is no such account, which the
+    /// initiator is not told. At any other time this does nothing.
+    pub fn handle_credentials(&mut self, found: Result<Option<Keys>, Failure>) {
+        let Phase::Negotiating(negotiation) = &mut self.phase else { return };
+        let step = negotiation.handle_credentials(&self.settings, found, &mut self.out);
+        self.take_step(step);
+    }
+
+    /// Whether the password of [`Event::CheckPassword`] is right. At any other time this does nothing.
+    pub fn handle_password(&mut self, is_right: Result<bool, Failure>) {
+        let Phase::Negotiating(negotiation) = &mut self.phase else { return };
+        let step = negotiation.handle_password(&self.settings, is_right, &mut self.out);
+        self.take_step(step);
+    }
+
+    /// The resource chosen after [`Event::Bind`], or why there is none. At any other time this does nothing.
+    pub fn handle_bound(&mut self, outcome: Result<FullJid, StanzaError>) {
+        let Phase::Negotiating(negotiation) = &mut self.phase else { return };
+        let step = negotiation.handle_bound(&self.settings, outcome, &mut self.out);
+        self.take_step(step);
+    }
+
+    /// The time of [`Stream::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self) {
+        if matches!(self.phase, Phase::Negotiating(_)) {
+            self.fail(StreamError::new(Condition::ConnectionTimeout).with_text("negotiation takes too long"));
+        }
+    }
+
+    /// Ends the stream from our side, with or without an error (RFC 6120 section 4.4).
+    pub fn close(&mut self, error: Option<StreamError>) {
+        match &mut self.phase {
+            Phase::Over | Phase::Closing => return,
+            // In the middle of a TLS handshake nothing can be said.
+            Phase::Negotiating(negotiation) if negotiation.is_securing() => self.phase = Phase::Over,
+            Phase::Negotiating(negotiation) => {
+                negotiation.open(&self.settings, &mut self.out);
+                self.phase = Phase::Closing;
+            }
+            Phase::Bound(_) => self.phase = Phase::Closing,
+        }
+        if matches!(self.phase, Phase::Closing) {
+            if let Some(error) = &error {
+                error.render_into(&mut self.out);
+            }
+            self.out.extend_from_slice(b"</stream:stream>");
+        }
+        self.pending = Some(Box::new(Event::Closed(error)));
+    }
+
+    /// Sends a stanza. Bound streams are usually written to by the connection itself, from rendered bytes.
+    pub fn send(&mut self, stanza: &Stanza) {
+        if matches!(self.phase, Phase::Negotiating(_) | Phase::Bound(_)) {
+            stanza.render_into(&mut self.out);
+        }
+    }
+
+    /// What happened next, or `None` until the world does something.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.pending.take() {
+                return Some(*event);
+            }
+            match &self.phase {
+                Phase::Over => return None,
+                Phase::Negotiating(negotiation) if negotiation.is_waiting() => return None,
+                _ => {}
+            }
+            let event = match self.framer.next() {
+                Ok(Some(frame)) => self.take_frame(frame),
+                Ok(None) => {
+                    let Phase::Negotiating(negotiation) = &self.phase else { return None };
+                    if !negotiation.is_exhausted() {
+                        return None;
+                    }
+                    let text = "too many bytes before authentication";
+                    self.fail(StreamError::new(Condition::PolicyViolation).with_text(text));
+                    None
+                }
+                Err(error) => {
+                    self.fail(error.into());
+                    // What follows cannot be read, so the peer's closing tag cannot be waited for.
+                    self.phase = Phase::Over;
+                    None
+                }
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    /// Appends what is to be sent and returns how many bytes that is.
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> usize {
+        let length = self.out.len();
+        if out.is_empty() {
+            *out = std::mem::take(&mut self.out);
+        } else {
+            out.append(&mut self.out);
+            self.out = Vec::new();
+        }
+        length
+    }
+
+    /// How long after [`Stream::accept`] to call [`Stream::handle_timeout`]; `None` once a resource is bound.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        matches!(self.phase, Phase::Negotiating(_)).then_some(self.settings.negotiation_time_max)
+    }
+
+    /// Whether reading makes sense: not while an event waits for its answer.
+    #[must_use]
+    pub fn wants_bytes(&self) -> bool {
+        match &self.phase {
+            Phase::Negotiating(negotiation) => !negotiation.is_waiting(),
+            Phase::Bound(_) | Phase::Closing => true,
+            Phase::Over => false,
+        }
+    }
+
+    /// Whether both sides have closed the stream, or nothing more can come of it.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// The address bound to the stream.
+    #[must_use]
+    pub const fn jid(&self) -> Option<&FullJid> {
+        match &self.phase {
+            Phase::Bound(jid) => Some(jid),
+            _ => None,
+        }
+    }
+
+    /// The domain the initiator has asked for, or else the first of ours. Empty if there is none.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        match &self.phase {
+            Phase::Negotiating(negotiation) => negotiation.domain(&self.settings),
+            Phase::Bound(jid) => jid.domain(),
+            Phase::Closing | Phase::Over => self.settings.domains.first().map_or("", |domain| domain),
+        }
+    }
+
+    fn fail(&mut self, error: StreamError) {
+        self.close(Some(error));
+    }
+
+    fn take_frame(&mut self, frame: Frame) -> Option<Event> {
+        match (frame, &mut self.phase) {
+            (Frame::Element(bytes), Phase::Bound(_)) => self.take_stanza(bytes),
+            (Frame::Close, Phase::Closing) => {
+                self.phase = Phase::Over;
+                None
+            }
+            (Frame::Close, _) => {
+                self.close(None);
+                self.phase = Phase::Over;
+                None
+            }
+            (Frame::Open(header), Phase::Negotiating(negotiation)) => {
+                self.context = header.context.clone();
+                let step = negotiation.take_header(&self.settings, &header, &mut self.out);
+                self.take_step(step)
+            }
+            (Frame::Element(bytes), Phase::Negotiating(negotiation)) => {
+                let limits = negotiation.limits(&self.settings);
+                let step = match parse_element_in(&bytes, &self.context, limits) {
+                    Ok(element) => negotiation.take_element(&self.settings, &element, &mut self.out),
+                    Err(error) => Step::Fail(error.into()),
+                };
+                match step {
+                    Step::Register => self.take_registration(bytes),
+                    step => self.take_step(step),
+                }
+            }
+            // The closing side listens for the peer's closing tag only.
+            (_, Phase::Closing | Phase::Over) | (Frame::Open(_), Phase::Bound(_)) => None,
+        }
+    }
+
+    fn take_stanza(&mut self, bytes: Bytes) -> Option<Event> {
+        match Stanza::parse_in(bytes, &self.context, &self.settings.limits) {
+            Ok(stanza) => match self.check_from(&stanza.head) {
+                Ok(()) if is_session_request(&stanza) => {
+                    self.send(&Stanza::iq_result(&stanza.head, None));
+                    None
+                }
+                Ok(()) => Some(Event::Stanza(stanza)),
+                Err(error) => {
+                    self.fail(error);
+                    None
+                }
+            },
+            Err(Unparsable::Malformed { mut head, error }) => {
+                if let Err(error) = self.check_from(&head) {
+                    self.fail(error);
+                    return None;
+                }
+                head.from = self.jid().cloned().map(Jid::from);
+                if let Some(reply) = Stanza::error_reply(&head, None, &error) {
+                    self.send(&reply);
+                }
+                Some(Event::Malformed { head, error })
+            }
+            Err(Unparsable::NotAStanza { name, ns, bytes }) => {
+                self.take_nonza(&name, &ns, &bytes);
+                None
+            }
+            Err(Unparsable::Xml(error)) => {
+                self.fail(error.into());
+                None
+            }
+        }
+    }
+
+    fn take_nonza(&mut self, name: &str, ns: &str, bytes: &[u8]) {
+        if (name, ns) == ("error", ns::STREAM) {
+            let error = parse_element_in(bytes, &self.context, &self.settings.limits);
+            let error = error.map_or_else(StreamError::from, |error| StreamError::parse(&error));
+            // The side that receives an error closes its own (RFC 6120 section 4.9.1.1), without one.
+            self.close(None);
+            self.pending = Some(Box::new(Event::Closed(Some(error))));
+        } else {
+            self.fail(Condition::UnsupportedStanzaType.into());
+        }
+    }
+
+    /// RFC 6120 section 8.1.2.1: what a client writes as `from` must be itself.
+    fn check_from(&self, head: &Head) -> Result<(), StreamError> {
+        match (&head.from, &self.phase) {
+            (Some(from), Phase::Bound(jid)) if from.as_str() != jid.as_str() && from.as_str() != jid.as_bare_str() => {
+                Err(Condition::InvalidFrom.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_registration(&mut self, bytes: Bytes) -> Option<Event> {
+        match Stanza::parse_in(bytes, &self.context, &self.settings.limits_unauthenticated) {
+            Ok(stanza) => return Some(Event::Register(stanza)),
+            Err(Unparsable::Malformed { head, error }) => {
+                if let Some(reply) = Stanza::error_reply(&head, None, &error) {
+                    self.send(&reply);
+                }
+            }
+            Err(Unparsable::Xml(error)) => self.fail(error.into()),
+            Err(Unparsable::NotAStanza { .. }) => self.fail(Condition::NotAuthorized.into()),
+        }
+        None
+    }
+
+    fn take_step(&mut self, step: Step) -> Option<Event> {
+        match step {
+            Step::Stay | Step::Register => None,
+            Step::Tell(event) => Some(event),
+            Step::Fail(error) => {
+                self.fail(error);
+                None
+            }
+            Step::Close(error) => {
+                self.close(None);
+                self.pending = Some(Box::new(Event::Closed(error)));
+                None
+            }
+            Step::StartTls => match self.framer.next() {
+                // White space after the element is as harmless as it is forbidden, and is dropped.
+                Ok(None) if self.framer.buffered() == 0 => {
+                    self.out.extend_from_slice(format!("<proceed xmlns='{}'/>", ns::TLS).as_bytes());
+                    Some(Event::StartTls)
+                }
+                // Whoever wrote this was not protected by TLS and must not seem to have been.
+                _ => {
+                    if let Phase::Negotiating(negotiation) = &mut self.phase {
+                        negotiation.refuse_tls();
+                    }
+                    let text = "bytes in the clear after starttls";
+                    self.fail(StreamError::new(Condition::PolicyViolation).with_text(text));
+                    None
+                }
+            },
+            Step::Authenticated(jid) => {
+                self.framer.restart();
+                self.framer.set_limits(&self.settings.limits);
+                self.pending = Some(Box::new(Event::Authenticated(jid)));
+                None
+            }
+            Step::Bound(jid) => {
+                self.phase = Phase::Bound(jid);
+                None
+            }
+        }
+    }
+}
+
+/// What the negotiation wants of the stream it is part of.
+#[derive(Debug)]
+enum Step {
+    /// Nothing: go on reading, or wait.
+    Stay,
+    Tell(Event),
+    Fail(StreamError),
+    /// Close without an error of ours; the event carries the peer's.
+    Close(Option<StreamError>),
+    /// Make sure that nothing follows in the clear, and begin TLS.
+    StartTls,
+    /// A new header comes next.
+    Authenticated(BareJid),
+    Bound(FullJid),
+    /// The element is a request for registration.
+    Register,
+}
+
+/// RFC 3921 section 3: a request that has meant nothing since RFC 6121, and that old clients wait for.
+fn is_session_request(stanza: &Stanza) -> bool {
+    stanza.head.kind == Kind::Iq(IqType::Set) && stanza.content.has("session", ns::SESSION)
 }

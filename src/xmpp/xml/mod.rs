@@ -26,6 +26,7 @@ pub use minidom::{Element, ElementBuilder};
 pub(crate) use strict::{Sink, Tag, read};
 pub(crate) use tree::{build, text_of};
 pub use tree::{parse_element, parse_element_in, set_attr, set_lang};
+pub(crate) use write::write_attr;
 pub(crate) use write::write_nodes;
 pub use write::{element_bytes, escape_attr, escape_text, write_element};
 

@@ -1,0 +1,239 @@
+//! From the first header to a bound resource: all that a stream needs to know until then.
+
+use super::authentication::Authentication;
+use super::binding::Binding;
+use super::feature::{self, FEATURES};
+use super::{Condition, Event, Seed, Settings, Step, StreamError, TlsFacts};
+use crate::limits::Limits;
+use crate::sasl::{Failure, Keys};
+use crate::stanza::StanzaError;
+use crate::xml::{StreamHeader, write_attr};
+use crate::{BareJid, Element, FullJid, Jid, ns};
+
+/// The state of a negotiation. Lives on the heap, for as long as the negotiation does.
+#[derive(Debug)]
+pub(super) struct Negotiation {
+    seed: Seed,
+    /// How many headers we have sent; numbers the stream identifiers.
+    headers: u32,
+    /// Bytes the initiator may still send.
+    bytes_left: usize,
+    is_exhausted: bool,
+    /// Whether our header for the present stream has been sent.
+    is_open: bool,
+    /// TLS has been agreed on and not begun, or not finished.
+    is_securing: bool,
+    /// Which of our domains the initiator has asked for.
+    domain: Option<usize>,
+    /// Who the initiator says it is, if it said so under TLS or after.
+    pub(super) from: Option<BareJid>,
+    pub(super) tls: Option<TlsFacts>,
+    pub(super) registrations_left: u8,
+    pub(super) authentication: Authentication,
+    /// Who the initiator has proven to be.
+    pub(super) account: Option<BareJid>,
+    pub(super) binding: Binding,
+}
+
+impl Negotiation {
+    pub(super) fn new(settings: &Settings, seed: Seed, tls: Option<TlsFacts>) -> Self {
+        Self {
+            seed,
+            headers: 0,
+            bytes_left: settings.unauthenticated_bytes_max,
+            is_exhausted: false,
+            is_open: false,
+            is_securing: false,
+            domain: None,
+            from: None,
+            tls,
+            registrations_left: settings.registrations_max,
+            authentication: Authentication::default(),
+            account: None,
+            binding: Binding::default(),
+        }
+    }
+
+    /// The bytes that may be read: all of them once authenticated, none while TLS is being negotiated.
+    pub(super) fn permit<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        if self.is_securing {
+            return &[];
+        }
+        if self.account.is_some() {
+            return bytes;
+        }
+        let permitted = bytes.get(..self.bytes_left).unwrap_or(bytes);
+        self.bytes_left -= permitted.len();
+        self.is_exhausted |= permitted.len() < bytes.len();
+        permitted
+    }
+
+    pub(super) const fn is_exhausted(&self) -> bool {
+        self.is_exhausted
+    }
+
+    pub(super) const fn is_securing(&self) -> bool {
+        self.is_securing
+    }
+
+    /// Whether an event waits for its answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_securing || self.authentication.is_waiting() || self.binding.is_waiting()
+    }
+
+    pub(super) fn begin_tls(&mut self) -> Step {
+        self.is_securing = true;
+        Step::StartTls
+    }
+
+    pub(super) const fn refuse_tls(&mut self) {
+        self.is_securing = false;
+    }
+
+    pub(super) fn handle_secured(&mut self, tls: TlsFacts) -> bool {
+        if !self.is_securing {
+            return false;
+        }
+        self.is_securing = false;
+        self.is_open = false;
+        self.domain = None;
+        self.from = None;
+        self.tls = Some(tls);
+        true
+    }
+
+    pub(super) fn domain<'s>(&self, settings: &'s Settings) -> &'s str {
+        settings.domains.get(self.domain.unwrap_or(0)).map_or("", |domain| domain)
+    }
+
+    pub(super) const fn limits<'s>(&self, settings: &'s Settings) -> &'s Limits {
+        if self.account.is_some() { &settings.limits } else { &settings.limits_unauthenticated }
+    }
+
+    pub(super) fn next_nonce(&mut self) -> String {
+        self.headers += 1;
+        self.seed.nonce(self.headers)
+    }
+
+    /// Sends our header, unless it has been sent (RFC 6120 section 4.9.1.2: errors come after it).
+    pub(super) fn open(&mut self, settings: &Settings, out: &mut Vec<u8>) {
+        if self.is_open {
+            return;
+        }
+        self.is_open = true;
+        self.headers += 1;
+        out.extend_from_slice(b"<?xml version='1.0'?><stream:stream");
+        write_attr(out, "from", self.domain(settings));
+        write_attr(out, "id", &self.seed.stream_id(self.headers));
+        if let Some(from) = &self.from {
+            write_attr(out, "to", from.as_str());
+        }
+        out.extend_from_slice(b" version='1.0' xml:lang='en'");
+        write_attr(out, "xmlns", ns::CLIENT);
+        write_attr(out, "xmlns:stream", ns::STREAM);
+        out.push(b'>');
+    }
+
+    /// RFC 6120 section 4.7, then the features.
+    pub(super) fn take_header(&mut self, settings: &Settings, header: &StreamHeader, out: &mut Vec<u8>) -> Step {
+        let checked = self.check_header(settings, header);
+        self.open(settings, out);
+        if let Err(condition) = checked {
+            return Step::Fail(condition.into());
+        }
+        out.extend_from_slice(b"<stream:features>");
+        for feature in FEATURES {
+            if (feature.state)(self, settings) != feature::State::Prohibited {
+                (feature.advertise)(self, settings, out);
+            }
+        }
+        out.extend_from_slice(b"</stream:features>");
+        Step::Stay
+    }
+
+    fn check_header(&mut self, settings: &Settings, header: &StreamHeader) -> Result<(), Condition> {
+        let from = header.from.as_deref().map(|from| Jid::new(from).map(|from| from.to_bare()));
+        let from = from.transpose().map_err(|_| Condition::InvalidFrom);
+        self.from = from.as_ref().ok().cloned().flatten();
+        if header.context.content_ns != ns::CLIENT {
+            return Err(Condition::InvalidNamespace);
+        }
+        let major = header.version.as_deref().and_then(|version| version.split_once('.'));
+        if major.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse::<u32>().ok()?.min(0))))
+            != Some((1_u32, 0))
+        {
+            return Err(Condition::UnsupportedVersion);
+        }
+        let domain = match header.to.as_deref() {
+            Some(to) => {
+                let to = BareJid::new(to).map_err(|_| Condition::HostUnknown)?;
+                settings.domains.iter().position(|domain| to.is_domain() && **domain == *to.domain())
+            }
+            // Section 4.7.2 asks for leniency with those who name nobody, where there is no doubt.
+            None => (settings.domains.len() == 1).then_some(0),
+        };
+        let domain = domain.ok_or(Condition::HostUnknown)?;
+        if self.account.is_some() && self.domain != Some(domain) {
+            return Err(Condition::NotAuthorized);
+        }
+        self.domain = Some(domain);
+        let from = from?;
+        if from.is_some() && self.account.is_some() && from != self.account {
+            return Err(Condition::InvalidFrom);
+        }
+        Ok(())
+    }
+
+    /// An element before a resource is bound: for one of the features, or a mistake.
+    pub(super) fn take_element(&mut self, settings: &Settings, element: &Element, out: &mut Vec<u8>) -> Step {
+        if element.is("error", ns::STREAM) {
+            return Step::Close(Some(StreamError::parse(element)));
+        }
+        if let Some(feature) = FEATURES.iter().find(|feature| (feature.claims)(element)) {
+            return (feature.take)(self, settings, element, out);
+        }
+        let is_stanza = element.has_ns(ns::CLIENT) && matches!(element.name(), "message" | "presence" | "iq");
+        let condition = if is_stanza { Condition::NotAuthorized } else { Condition::UnsupportedStanzaType };
+        Step::Fail(condition.into())
+    }
+
+    pub(super) fn handle_credentials(
+        &mut self,
+        settings: &Settings,
+        found: Result<Option<Keys>, Failure>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        super::authentication::take_keys(self, settings, found, out)
+    }
+
+    pub(super) fn handle_password(
+        &mut self,
+        settings: &Settings,
+        is_right: Result<bool, Failure>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        super::authentication::take_verdict(self, settings, is_right, out)
+    }
+
+    pub(super) fn handle_bound(
+        &mut self,
+        settings: &Settings,
+        outcome: Result<FullJid, StanzaError>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        super::binding::take_outcome(self, settings, outcome, out)
+    }
+
+    /// The initiator is who it says: a new stream follows (RFC 6120 section 6.4.6).
+    pub(super) fn authenticated(&mut self, account: BareJid) -> Step {
+        self.is_open = false;
+        self.account = Some(account.clone());
+        Step::Authenticated(account)
+    }
+}
+
+impl From<Event> for Step {
+    fn from(event: Event) -> Self {
+        Self::Tell(event)
+    }
+}
