@@ -28,7 +28,7 @@ use bytes::Bytes;
 use crate::sasl::plain::Password;
 use crate::sasl::{Failure, Keys, Mechanism};
 use crate::stanza::{Head, IqType, Kind, Stanza, StanzaError, Unparsable};
-use crate::xml::{Context, Frame, Framer, XmlError, parse_element_in};
+use crate::xml::{Context, Frame, Framer, parse_element_in};
 use crate::{BareJid, FullJid, Jid, ns};
 
 pub use error::{Condition, StreamError};

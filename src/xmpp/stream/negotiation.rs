@@ -158,10 +158,10 @@ impl Negotiation {
         if header.context.content_ns != ns::CLIENT {
             return Err(Condition::InvalidNamespace);
         }
-        let major = header.version.as_deref().and_then(|version| version.split_once('.'));
-        if major.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse::<u32>().ok()?.min(0))))
-            != Some((1_u32, 0))
-        {
+        // Section 4.7.5: numbers, not strings; the minor one says nothing to us.
+        let version = header.version.as_deref().and_then(|version| version.split_once('.'));
+        let version = version.and_then(|(major, minor)| minor.parse::<u32>().ok().and(major.parse::<u32>().ok()));
+        if version != Some(1) {
             return Err(Condition::UnsupportedVersion);
         }
         let domain = match header.to.as_deref() {
