@@ -226,3 +226,10 @@ pub trait Discoverable: Send + Sync + 'static {
         query: Element,
     ) -> BoxFuture<Result<Vec<Element>, StanzaError>>;
 }
+
+/// A fault of ours: `internal-server-error` for whoever asked, the detail for the log.
+#[must_use]
+pub fn fault(what: &str, error: &dyn std::fmt::Display) -> StanzaError {
+    tracing::error!(%error, what, "the store failed");
+    StanzaError::internal_server_error()
+}

@@ -5,9 +5,11 @@
 pub mod caps;
 pub mod disco;
 pub mod ping;
+pub mod private;
 pub mod register;
 pub mod roster;
 pub mod time;
+pub mod vcard;
 pub mod version;
 
 use std::sync::Arc;
@@ -33,5 +35,7 @@ pub fn furnish(
         Arc::new(version::Version),
         time::Time::new(kit),
         register::Register::new(kit, accounts, config),
+        private::Private::new(kit, config),
+        vcard::Vcard::new(kit, config),
     ])
 }
