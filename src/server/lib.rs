@@ -5,6 +5,7 @@ pub mod config;
 pub mod control;
 pub mod extension;
 pub mod extensions;
+pub mod house;
 pub mod net;
 pub mod notify;
 pub mod router;

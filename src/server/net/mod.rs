@@ -1,5 +1,8 @@
 //! The door to the street: listeners, TLS, and the one loop every connection runs.
 
+pub mod c2s;
 pub mod certificate;
+pub mod connection;
 pub mod listen;
+pub mod streams;
 pub mod tls;

@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use xmpp::stream::TlsFacts;
+
 use super::certificate::{Certificate, CertificateError};
 use crate::config::{Config, Host};
 
@@ -25,17 +27,6 @@ pub const ALPN_CLIENT: &[u8] = b"xmpp-client";
 
 /// Bytes of finished TLS records a connection may hold before its writer has to wait.
 const TLS_OUTPUT_BYTES_MAX: usize = 32 * 1024;
-
-/// What a finished handshake tells the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// `tls-exporter` (RFC 9266): 32 bytes bound to this very connection.
-    pub exporter: Option<Vec<u8>>,
-    /// `tls-server-end-point` (RFC 5929): hash of the certificate shown.
-    pub server_end_point: Option<Vec<u8>>,
-    /// `"1.2"` or `"1.3"`.
-    pub version: &'static str,
-}
 
 /// How TLS came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,259 @@
+//! The house as a whole: what is built from a configuration, opened, and closed again.
+//!
+//! Two of them can live in one process: nothing here or below is global.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xmpp::stream::Condition;
+use xmpp::{BareJid, Jid, Stanza, ns, stanza};
+
+use crate::config::Config;
+use crate::extension::{Kit, Mount};
+use crate::extensions;
+use crate::net::c2s::{self, Door};
+use crate::net::connection::Transport;
+use crate::net::listen::{self, Admission};
+use crate::net::streams::Streams;
+use crate::net::tls::Tls;
+use crate::router::Router;
+use crate::runtime::{self, Clock, Ids, SystemClock, SystemIds};
+use crate::session::interest::Interests;
+use crate::session::{SessionLimits, Sessions};
+use crate::tables::accounts::Accounts;
+
+/// What every connection shares.
+pub struct House {
+    /// As read, and checked.
+    pub config: Config,
+    /// Where stanzas go.
+    pub router: Arc<Router>,
+    /// Who may log in.
+    pub accounts: Arc<Accounts>,
+    /// Certificates and keys.
+    pub tls: Arc<Tls>,
+    /// What streams offer.
+    pub streams: Streams,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Identifiers and nonces.
+    pub ids: Arc<dyn Ids>,
+    /// The memory.
+    pub store: Arc<dyn store::Store>,
+    admission: Arc<Admission>,
+}
+
+/// The parts of the outside world a house is given.
+pub struct World {
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Identifiers and nonces.
+    pub ids: Arc<dyn Ids>,
+    /// The memory.
+    pub store: Arc<dyn store::Store>,
+}
+
+/// Kinds of clients whose capabilities are remembered.
+const CAPS_HASHES_MAX: usize = 10_000;
+/// Between two rounds of housekeeping.
+const ROUND: Duration = Duration::from_secs(15);
+/// Rounds in a minute.
+const ROUNDS_A_MINUTE: u32 = 4;
+/// How long streams may take to end politely.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+impl World {
+    /// The real world, with the store that `config` names.
+    ///
+    /// # Errors
+    /// A sentence that names the directory and what to do.
+    pub async fn real(config: &Config) -> Result<Self, String> {
+        let _ = config;
+        let store = Arc::new(store::Memory::new());
+        Ok(Self { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), store })
+    }
+}
+
+impl House {
+    /// Builds everything from `config`, opening no door yet.
+    ///
+    /// # Errors
+    /// A sentence that names the file, key or directory and what to do.
+    pub async fn build(config: Config, world: World) -> Result<Arc<Self>, String> {
+        let World { clock, ids, store } = world;
+        let mut hosts = Vec::new();
+        for host in &config.hosts {
+            let domain = Jid::new(&host.domain)
+                .ok()
+                .filter(Jid::is_domain)
+                .ok_or_else(|| format!("`host.domain`: `{}` is not a domain name", host.domain))?;
+            hosts.push(Box::from(domain.domain()));
+        }
+        let limits = &config.limits;
+        let sessions = Sessions::new(SessionLimits {
+            sessions_per_account_max: limits.sessions_per_account_max,
+            mailbox_bytes_max: limits.mailbox_bytes_max,
+        });
+        let router = Arc::new(Router::new(
+            hosts,
+            sessions,
+            Interests::new(CAPS_HASHES_MAX),
+            Arc::clone(&clock),
+            Arc::clone(&ids),
+        ));
+        let tls = load_tls(&config).await?;
+        let kit = Kit {
+            store: Arc::clone(&store),
+            router: Arc::clone(&router),
+            clock: Arc::clone(&clock),
+            ids: Arc::clone(&ids),
+        };
+        let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::clone(&ids)).await.map_err(|fault| fault.to_string())?);
+        let mut sections = config.sections.clone();
+        let extensions = extensions::furnish(&kit, &accounts, &config, &mut sections).map_err(|error| error.to_string())?;
+        sections.finish().map_err(|error| error.to_string())?;
+        router.wire(Mount::assemble(&extensions)?);
+        let streams = Streams::new(&config, &router, ids.as_ref());
+        let admission = Admission::new(limits.connections_max, limits.connections_per_address_max);
+        Ok(Arc::new(Self { config, router, accounts, tls, streams, clock, ids, store, admission }))
+    }
+
+    /// Serves a client on any byte stream: what the listeners do, and what tests do without a socket.
+    pub async fn attach(self: Arc<Self>, transport: Transport, door: Door, peer: IpAddr) {
+        c2s::serve(self, transport, door, peer).await;
+    }
+
+    /// How long to wait before reading on, after `bytes` were read for `session`.
+    pub fn pace(&self, session: &crate::session::Session, bytes: usize) -> Option<Duration> {
+        session.pace(bytes, self.config.limits.read_bytes_per_second_max, self.clock.now())
+    }
+
+    /// Removes an account: its sessions end, its data goes. Whether there was one is returned.
+    ///
+    /// # Errors
+    /// When the store fails; the account may then be removed in part, and removing it again goes on.
+    pub async fn remove_account(&self, account: &BareJid) -> Result<bool, store::Fault> {
+        let existed = self.accounts.remove(account).await?;
+        self.router.close_account(account).await;
+        Ok(existed)
+    }
+
+    /// One round: give up on questions, ask silent clients for a sign of life.
+    fn tidy(&self) {
+        self.router.expire_questions();
+        let now = self.clock.now();
+        let silence = u64::from(self.config.limits.idle_seconds_max) * 1_000_000;
+        for session in self.router.sessions.all() {
+            let silent = now.saturating_sub(session.last_heard());
+            if silent > silence + 60_000_000 {
+                session.mailbox.close(Some(Condition::ConnectionTimeout));
+            } else if silent > silence {
+                // XEP-0199 section 4.2: whatever it answers, it is alive.
+                let ping = xmpp::Element::builder("ping", ns::PING).build();
+                let mut iq = Stanza::new(stanza::Kind::Iq(stanza::IqType::Get));
+                iq.head.from = Jid::new(session.jid.domain()).ok();
+                iq.head.to = Some(session.jid.clone().into());
+                iq.head.id = Some(self.ids.id().into());
+                iq.content.push(&ping);
+                session.deliver(iq.render());
+            }
+        }
+    }
+}
+
+async fn load_tls(config: &Config) -> Result<Arc<Tls>, String> {
+    let config = config.clone();
+    let loaded = tokio::task::spawn_blocking(move || Tls::load(&config)).await;
+    match loaded {
+        Ok(Ok(tls)) => Ok(Arc::new(tls)),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(format!("cannot read the certificates: {error}")),
+    }
+}
+
+/// An open house: its listeners and its housekeeping.
+pub struct Server {
+    house: Arc<House>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens the store, builds the house and opens its doors.
+    ///
+    /// # Errors
+    /// A sentence that names the file, key, directory or port and what to do.
+    pub async fn start(config: Config) -> Result<Self, String> {
+        let world = World::real(&config).await?;
+        Self::open(House::build(config, world).await?).await
+    }
+
+    /// Opens the doors of a house.
+    ///
+    /// # Errors
+    /// A sentence that names the port and what to do.
+    pub async fn open(house: Arc<House>) -> Result<Self, String> {
+        let mut listeners = Vec::new();
+        let listen = &house.config.listen;
+        for (addresses, door) in [(&listen.c2s, Door::StartTls), (&listen.c2s_tls, Door::DirectTls)] {
+            for address in addresses {
+                listeners.push((listen::open(*address)?, door));
+            }
+        }
+        if !house.config.c2s.tls_required {
+            tracing::warn!("c2s.tls_required is false: clients may send passwords and posts unencrypted");
+        }
+        let mut tasks = Vec::new();
+        for (listener, door) in listeners {
+            let (admission, house) = (Arc::clone(&house.admission), Arc::clone(&house));
+            tasks.push(runtime::start(listen::accept(listener, admission, move |socket, peer, admitted| {
+                let house = Arc::clone(&house);
+                runtime::start(async move {
+                    c2s::serve(house, Box::new(socket), door, peer.ip()).await;
+                    drop(admitted);
+                });
+            })));
+        }
+        let housekeeping = Arc::clone(&house);
+        tasks.push(runtime::start(async move {
+            for round in 1_u32.. {
+                runtime::pause(ROUND).await;
+                housekeeping.tidy();
+                if round % ROUNDS_A_MINUTE == 0 {
+                    let now = housekeeping.clock.now();
+                    let telling = housekeeping.router.tell(|listener| listener.minute_passed(now));
+                    if runtime::survive(telling).await.is_none() {
+                        tracing::error!("a minute's housekeeping panicked");
+                    }
+                }
+            }
+        }));
+        Ok(Self { house, tasks })
+    }
+
+    /// What the connections share.
+    #[must_use]
+    pub fn house(&self) -> &Arc<House> {
+        &self.house
+    }
+
+    /// Ends every stream with `system-shutdown` (RFC 6120 section 4.9.3.19), waits for them to take their last
+    /// bytes, and closes the store.
+    pub async fn stop(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        for session in self.house.router.sessions.all() {
+            session.mailbox.close(Some(Condition::SystemShutdown));
+        }
+        let goodbye = async {
+            while self.house.admission.count() > 0 {
+                runtime::pause(Duration::from_millis(20)).await;
+            }
+        };
+        let _some_did_not_listen = tokio::time::timeout(GOODBYE, goodbye).await;
+        if let Err(fault) = self.house.store.close().await {
+            tracing::error!(%fault, "the store did not close well");
+        }
+    }
+}

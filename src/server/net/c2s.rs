@@ -1,0 +1,178 @@
+//! Client streams: from an accepted connection to a bound session, and then the loop of stanzas.
+//!
+//! Negotiation (RFC 6120 sections 4 to 7) has one deadline; afterwards nothing here keeps a timer.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use xmpp::sasl::{Failure, Hash};
+use xmpp::stream::{Condition, Event, Seed, Stream, TlsFacts};
+use xmpp::{BareJid, FullJid, StanzaError};
+
+use super::connection::{Connection, Transport, Woke};
+use super::tls::Start;
+use crate::extension::Application;
+use crate::house::House;
+use crate::runtime::survive;
+use crate::session::{ConflictPolicy, Session};
+
+/// How the bytes of a client reach us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Plain at first, TLS by STARTTLS.
+    StartTls,
+    /// TLS from the first byte (XEP-0368).
+    DirectTls,
+}
+
+/// Serves one client from its first byte to its last.
+pub async fn serve(house: Arc<House>, transport: Transport, door: Door, peer: IpAddr) {
+    let deadline = Instant::now() + Duration::from_secs(house.config.limits.unauthenticated_seconds_max);
+    // The negotiation is large and over soon: on the heap it leaves nothing behind in an idle session.
+    let negotiated = Box::pin(negotiate(&house, transport, door, peer, deadline)).await;
+    let Some((connection, session)) = negotiated else { return };
+    house.router.tell(|listener| listener.session_bound(&session)).await;
+    converse(&house, connection, &session).await;
+    house.router.sessions.unbind(&session);
+    if let Some(presences) = &house.router.wiring().presences {
+        presences.ended(session).await;
+    }
+}
+
+/// Negotiates until a resource is bound. `None` when the stream ended before.
+async fn negotiate(
+    house: &Arc<House>,
+    transport: Transport,
+    door: Door,
+    peer: IpAddr,
+    deadline: Instant,
+) -> Option<(Connection, Arc<Session>)> {
+    let seed = || Seed { stream_id: house.ids.id(), nonce: house.ids.id() };
+    let mut connection = match door {
+        Door::StartTls => Connection::new(transport, Stream::accept(house.streams.start_tls(), seed(), None)),
+        Door::DirectTls => {
+            let (secure, facts) = timeout_at(deadline, secure(house, transport, Start::Direct)).await.ok()?.ok()?;
+            Connection::new(secure, Stream::accept(house.streams.direct_tls(), seed(), Some(facts)))
+        }
+    };
+    let mut account: Option<BareJid> = None;
+    let mut invitation = None;
+    loop {
+        while let Some(event) = connection.stream.poll_event() {
+            match event {
+                Event::StartTls => {
+                    connection.flush().await.ok()?;
+                    let secured = connection.upgrade(|plain| secure(house, plain, Start::StartTls));
+                    let (secure, facts) = timeout_at(deadline, secured).await.ok()?.ok()?;
+                    connection = secure;
+                    connection.stream.handle_secured(facts);
+                }
+                Event::NeedCredentials { localpart, domain, mechanism } => {
+                    let hash = mechanism.hash().unwrap_or(Hash::Sha256);
+                    // Keys come for accounts that do not exist, too: nobody knows a password for those.
+                    let found = house.accounts.keys(&localpart, &domain, hash).await;
+                    connection.stream.handle_credentials(found.map(Some).map_err(|fault| unavailable(&fault)));
+                }
+                Event::CheckPassword { localpart, domain, password } => {
+                    let is_right = house.accounts.check_password(&localpart, &domain, password.expose()).await;
+                    connection.stream.handle_password(is_right.map_err(|fault| unavailable(&fault)));
+                }
+                Event::Authenticated(who) => {
+                    tracing::info!(account = %who, %peer, "logged in");
+                    account = Some(who);
+                }
+                Event::Register(stanza) => {
+                    let domain = connection.stream.domain().into();
+                    let application = Application { domain, peer, invitation: invitation.take(), stanza };
+                    let Some(registrar) = &house.router.wiring().registrar else { return None };
+                    let applied = registrar.apply(application).await;
+                    invitation = applied.invitation;
+                    connection.stream.send(&applied.reply);
+                }
+                Event::Bind { resource } => {
+                    let bound = account
+                        .as_ref()
+                        .ok_or_else(StanzaError::not_allowed)
+                        .and_then(|account| bind(house, account, resource.as_deref()));
+                    match bound {
+                        Ok(session) => {
+                            connection.stream.handle_bound(Ok(session.jid.clone()));
+                            return Some((connection, session));
+                        }
+                        Err(error) => connection.stream.handle_bound(Err(error)),
+                    }
+                }
+                Event::Closed(_) => {
+                    connection.close(None).await;
+                    return None;
+                }
+                Event::Stanza(_) | Event::Malformed { .. } => {}
+            }
+        }
+        match timeout_at(deadline, connection.wait(None)).await {
+            Ok(Woke::Read(_)) => {}
+            Ok(Woke::Close(condition)) => {
+                connection.close(condition).await;
+                return None;
+            }
+            Ok(Woke::Gone) => return None,
+            Err(_) => {
+                connection.close(Some(Condition::ConnectionTimeout)).await;
+                return None;
+            }
+        }
+    }
+}
+
+async fn secure(house: &House, plain: Transport, start: Start) -> io::Result<(Transport, TlsFacts)> {
+    let (secure, facts) = house.tls.accept(plain, start).await?;
+    Ok((Box::new(secure), facts))
+}
+
+/// Authentication that fails for a reason of ours.
+fn unavailable(fault: &store::Fault) -> Failure {
+    tracing::error!(%fault, "cannot read an account");
+    Failure::TemporaryAuthFailure
+}
+
+fn bind(house: &House, account: &BareJid, resource: Option<&str>) -> Result<Arc<Session>, StanzaError> {
+    let jid: FullJid = match resource {
+        Some(resource) => account.with_resource(resource).map_err(|_| StanzaError::bad_request())?,
+        None => account.with_resource(&house.ids.id()).map_err(|_| StanzaError::internal_server_error())?,
+    };
+    house.router.sessions.bind(jid, ConflictPolicy::Replace, house.clock.now(), || house.ids.id())
+}
+
+/// Takes stanzas and writes what the mailbox holds, until either side ends the stream.
+async fn converse(house: &Arc<House>, mut connection: Connection, session: &Arc<Session>) {
+    loop {
+        while let Some(event) = connection.stream.poll_event() {
+            match event {
+                Event::Stanza(stanza) => {
+                    // On the heap, so that handling is not part of every idle session's size.
+                    let handling = house.router.from_session(session, stanza);
+                    if survive(handling).await.is_none() {
+                        tracing::error!(session = %session.jid, "handling a stanza panicked; its stream is closed");
+                        return connection.close(Some(Condition::InternalServerError)).await;
+                    }
+                }
+                Event::Closed(_) => return connection.close(None).await,
+                // Answered by the machine already; the rest belongs to negotiation.
+                _ => {}
+            }
+        }
+        match connection.wait(Some(session)).await {
+            Woke::Read(bytes) => {
+                session.heard(house.clock.now());
+                if let Some(wait) = house.pace(session, bytes) {
+                    crate::runtime::pause(wait).await;
+                }
+            }
+            Woke::Close(condition) => return connection.close(condition).await,
+            Woke::Gone => return,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What our client streams offer: the settings of the stream machine, made once from configuration and wiring.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use xmpp::limits::Limits;
+use xmpp::stream::{Settings, Tls};
+use xmpp::xml::element_bytes;
+use xmpp::{Element, ns};
+
+use crate::config::{Config, Registration};
+use crate::extensions::caps;
+use crate::router::Router;
+use crate::runtime::Ids;
+
+/// The settings for each door.
+#[derive(Debug)]
+pub struct Streams {
+    start_tls: Arc<Settings>,
+    direct_tls: Arc<Settings>,
+}
+
+impl Streams {
+    /// What `config` allows and `router` is wired for.
+    #[must_use]
+    pub fn new(config: &Config, router: &Router, ids: &dyn Ids) -> Self {
+        let limits = &config.limits;
+        let mut secret = [0_u8; 32];
+        ids.fill(&mut secret);
+        let domains = config.hosts.iter().map(|host| host.domain.to_lowercase());
+        let mut settings = Settings::new(domains, &secret);
+        settings.registration = config.registration != Registration::Closed;
+        settings.limits = Limits {
+            stanza_bytes_max: limits.stanza_bytes_max,
+            depth_max: limits.depth_max,
+            attributes_max: limits.attributes_max,
+            elements_max: limits.elements_max,
+            ..Limits::client()
+        };
+        settings.unauthenticated_bytes_max = limits.unauthenticated_bytes_max;
+        settings.negotiation_time_max = Duration::from_secs(limits.unauthenticated_seconds_max);
+        settings.authentications_max = u8::try_from(limits.authentication_attempts_max).unwrap_or(u8::MAX);
+        settings.features = vec![
+            element_bytes(&caps::stream_feature(router)),
+            element_bytes(&Element::builder("ver", ns::ROSTER_VERSIONING).build()),
+            element_bytes(&Element::builder("sub", ns::PRE_APPROVAL).build()),
+        ];
+        let start_tls = if config.c2s.tls_required { Tls::Required } else { Tls::Optional };
+        Self {
+            start_tls: Arc::new(Settings { tls: start_tls, ..settings.clone() }),
+            direct_tls: Arc::new(Settings { tls: Tls::Unavailable, ..settings }),
+        }
+    }
+
+    /// For connections that begin in the clear.
+    #[must_use]
+    pub fn start_tls(&self) -> Arc<Settings> {
+        Arc::clone(&self.start_tls)
+    }
+
+    /// For connections that begin with TLS.
+    #[must_use]
+    pub fn direct_tls(&self) -> Arc<Settings> {
+        Arc::clone(&self.direct_tls)
+    }
+}
