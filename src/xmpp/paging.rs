@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::xml::WithAttribute;
-use crate::{Element, ns};
+use crate::{Element, StanzaError, ns};
 
 /// Longest identifier of an item accepted in a query, in bytes: that of the longest JID.
 pub const UID_BYTES_MAX: usize = 3071;
@@ -227,6 +227,12 @@ impl fmt::Display for BadQuery {
 }
 
 impl std::error::Error for BadQuery {}
+
+impl From<BadQuery> for StanzaError {
+    fn from(error: BadQuery) -> Self {
+        Self::bad_request().with_text(error.0)
+    }
+}
 
 #[cfg(test)]
 #[path = "paging_tests.rs"]

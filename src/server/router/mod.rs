@@ -5,8 +5,8 @@
 
 pub mod awaiting;
 pub mod classify;
-pub mod rules;
 mod dispatch;
+pub mod rules;
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};

@@ -11,7 +11,7 @@ mod template;
 use std::fmt;
 
 use crate::xml::WithAttribute;
-use crate::{Element, ns};
+use crate::{Element, StanzaError, ns};
 
 pub use template::{Declared, Submission, Template};
 
@@ -444,6 +444,17 @@ impl fmt::Display for FormError {
 }
 
 impl std::error::Error for FormError {}
+
+impl From<FormError> for StanzaError {
+    fn from(error: FormError) -> Self {
+        let refused = match error {
+            FormError::Malformed(_) | FormError::WrongType => Self::bad_request(),
+            // Section 4.
+            FormError::Missing(_) | FormError::Value { .. } => Self::not_acceptable(),
+        };
+        refused.with_text(error.to_string())
+    }
+}
 
 #[cfg(test)]
 mod tests;

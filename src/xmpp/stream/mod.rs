@@ -10,11 +10,12 @@
 //! voluntary or prohibited, how it is advertised and how it is spoken. All state of the negotiation is dropped
 //! when a resource is bound. Then a frame becomes an [`Event::Stanza`] with nothing in between but the parse.
 //!
-//! This is the responder of client streams. WebSocket framing and server streams
+//! This is the responder of client streams; [`client`] is the initiator. WebSocket framing and server streams
 //! are not here yet.
 
 mod authentication;
 mod binding;
+pub mod client;
 mod error;
 mod feature;
 mod negotiation;
@@ -465,3 +466,6 @@ enum Step {
 fn is_session_request(stanza: &Stanza) -> bool {
     stanza.head.kind == Kind::Iq(IqType::Set) && stanza.content.has("session", ns::SESSION)
 }
+
+#[cfg(test)]
+mod tests;

@@ -301,11 +301,12 @@ impl Framer {
                             if !SECTION.starts_with(head) {
                                 return Err(XmlError::Restricted);
                             }
-                            if self.depth == 0 {
-                                return Err(XmlError::BadFormat);
-                            }
+                            // Not before it is whole: it may yet become a comment, which is another error.
                             if head.len() < SECTION.len() {
                                 return Ok(Found::Nothing);
+                            }
+                            if self.depth == 0 {
+                                return Err(XmlError::BadFormat);
                             }
                             self.at += SECTION.len();
                             self.scan = Scan::Section;
