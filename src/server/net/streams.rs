@@ -30,6 +30,7 @@ impl Streams {
         let domains = config.hosts.iter().map(|host| host.domain.to_lowercase());
         let mut settings = Settings::new(domains, &secret);
         settings.registration = config.registration != Registration::Closed;
+        settings.invitations = settings.registration;
         settings.limits = Limits {
             stanza_bytes_max: limits.stanza_bytes_max,
             depth_max: limits.depth_max,

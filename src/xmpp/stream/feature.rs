@@ -40,8 +40,11 @@ pub(super) static FEATURES: &[Feature] = &[
     },
     Feature {
         state: registration_state,
-        advertise: |_, _, out| empty(out, "register", ns::REGISTER_FEATURE),
-        claims: |element| element.is("iq", ns::CLIENT) && element.has_child("query", ns::REGISTER),
+        advertise: advertise_registration,
+        claims: |element| {
+            let is_shown = || element.has_child("preauth", ns::PRE_AUTHENTICATED);
+            element.is("iq", ns::CLIENT) && (element.has_child("query", ns::REGISTER) || is_shown())
+        },
         take: take_registration,
     },
     Feature {
@@ -94,6 +97,13 @@ fn registration_state(negotiation: &Negotiation, settings: &Settings) -> State {
     let is_offered =
         settings.registration && negotiation.account.is_none() && tls_state(negotiation, settings) != State::Necessary;
     if is_offered { State::Voluntary } else { State::Prohibited }
+}
+
+fn advertise_registration(_: &Negotiation, settings: &Settings, out: &mut Vec<u8>) {
+    if settings.invitations {
+        empty(out, "register", ns::PRE_AUTHENTICATED_FEATURE);
+    }
+    empty(out, "register", ns::REGISTER_FEATURE);
 }
 
 fn take_registration(negotiation: &mut Negotiation, settings: &Settings, _: &Element, _: &mut Vec<u8>) -> Step {

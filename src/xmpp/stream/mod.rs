@@ -67,7 +67,8 @@ pub enum Event {
         /// What the client asks for, prepared; `None` to leave the choice to us.
         resource: Option<String>,
     },
-    /// A request to `jabber:iq:register` before authentication. Answer it with [`Stream::send`].
+    /// A request to `jabber:iq:register`, or an invitation shown (XEP-0445), before authentication. Answer it with
+    /// [`Stream::send`].
     Register(Stanza),
     /// A stanza of a bound stream. Its `from`, if there is one, is the sender's; see [`Stream::jid`].
     Stanza(Stanza),

@@ -29,6 +29,8 @@ pub struct Settings {
     pub mechanisms: Vec<Mechanism>,
     /// Whether accounts can be opened before authentication (XEP-0077).
     pub registration: bool,
+    /// Whether invitations to open one are accepted (XEP-0445).
+    pub invitations: bool,
     /// Features offered beside resource binding: complete elements that say their namespace, such as
     /// `<c xmlns='http://jabber.org/protocol/caps' …/>`.
     pub features: Vec<Bytes>,
@@ -61,6 +63,7 @@ impl Settings {
             tls: Tls::Required,
             mechanisms: Mechanism::ALL.to_vec(),
             registration: false,
+            invitations: false,
             features: Vec::new(),
             limits_unauthenticated: Limits::unauthenticated(),
             limits: Limits::client(),
