@@ -20,3 +20,11 @@ pub mod xml;
 pub use jid::{BareJid, FullJid, Jid, JidError};
 pub use stanza::{Stanza, StanzaError};
 pub use xml::Element;
+
+/// How long property tests go on: `count` cases, or as many as the environment variable `PROPTEST_CASES` says.
+#[cfg(test)]
+pub(crate) fn cases(count: u32) -> proptest::test_runner::Config {
+    let default = proptest::test_runner::Config { failure_persistence: None, ..Default::default() };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { count };
+    proptest::test_runner::Config { cases, ..default }
+}

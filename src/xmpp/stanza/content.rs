@@ -169,9 +169,8 @@ fn child(start: usize, bytes: Bytes, name: &str, ns: &str) -> Child {
 
 /// Where the local name starts: after the `<` or after the prefix.
 fn name_offset(bytes: &[u8]) -> u32 {
-    let name = bytes.iter().skip(1).take_while(|&&b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r' | b'/' | b'>'));
-    let prefix = name.clone().position(|&b| b == b':').filter(|&at| at < name.count());
-    u32::try_from(prefix.map_or(1, |at| at + 2)).unwrap_or(1)
+    let mut name = bytes.iter().skip(1).take_while(|&&b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r' | b'/' | b'>'));
+    u32::try_from(name.position(|&b| b == b':').map_or(1, |at| at + 2)).unwrap_or(1)
 }
 
 /// Finds the text of a namespace in the start tag.

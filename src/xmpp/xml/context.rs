@@ -51,6 +51,13 @@ impl Context {
         }
     }
 
+    /// The same with a default language.
+    #[must_use]
+    pub fn with_lang(mut self, lang: impl Into<Box<str>>) -> Self {
+        self.lang = Some(lang.into());
+        self
+    }
+
     /// Nothing but a default namespace: where finished bytes stand inside an element.
     #[must_use]
     pub(crate) fn bare(default_ns: &str) -> Self {

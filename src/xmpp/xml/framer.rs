@@ -110,6 +110,12 @@ impl Framer {
         self.buffer.len() - self.start
     }
 
+    /// How many bytes are allocated.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Adds what was read. Call [`Framer::next`] until it has no more frames before adding again, and the
     /// buffer is bounded by the limits and the size of one read.
     pub fn push(&mut self, bytes: &[u8]) {

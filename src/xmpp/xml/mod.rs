@@ -32,3 +32,5 @@ pub use write::{element_bytes, escape_attr, escape_text, write_element};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::generated;

@@ -1,2 +1,7 @@
-//! The reader against the rules, and against rxml.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+//! The reader against tables of the rules, against rxml (`oracle`), and against itself in pieces.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod framing;
+pub(crate) mod generated;
+mod oracle;
+mod rules;
