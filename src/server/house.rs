@@ -109,12 +109,14 @@ impl House {
             clock: Arc::clone(&clock),
             ids: Arc::clone(&ids),
         };
-        let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::clone(&ids)).await.map_err(|fault| fault.to_string())?);
+        let accounts =
+            Arc::new(Accounts::load(Arc::clone(&store), Arc::clone(&ids)).await.map_err(|fault| fault.to_string())?);
         let mut sections = config.sections.clone();
-        let extensions = extensions::furnish(&kit, &accounts, &config, &mut sections).map_err(|error| error.to_string())?;
+        let extensions =
+            extensions::furnish(&kit, &accounts, &config, &mut sections).map_err(|error| error.to_string())?;
         sections.finish().map_err(|error| error.to_string())?;
         router.wire(Mount::assemble(&extensions)?);
-        let streams = Streams::new(&config, &router, ids.as_ref());
+        let streams = Streams::new(&config, &router);
         let admission = Admission::new(limits.connections_max, limits.connections_per_address_max);
         Ok(Arc::new(Self { config, router, accounts, tls, streams, clock, ids, store, admission }))
     }

@@ -69,7 +69,10 @@ impl Private {
                 let text = format!("At most {} bytes are kept for an account", self.bytes_max);
                 return Err(StanzaError::resource_constraint().with_text(text));
             }
-            self.elements.put(account, &namespace, name, &bytes).await.map_err(|error| fault("private storage", &error))?;
+            self.elements
+                .put(account, &namespace, name, &bytes)
+                .await
+                .map_err(|error| fault("private storage", &error))?;
         }
         Ok(Reply::Empty)
     }

@@ -74,7 +74,7 @@ async fn negotiate(
                     let hash = mechanism.hash().unwrap_or(Hash::Sha256);
                     // Keys come for accounts that do not exist, too: nobody knows a password for those.
                     let found = house.accounts.keys(&localpart, &domain, hash).await;
-                    connection.stream.handle_credentials(found.map(Some).map_err(|fault| unavailable(&fault)));
+                    connection.stream.handle_credentials(found.map_err(|fault| unavailable(&fault)));
                 }
                 Event::CheckPassword { localpart, domain, password } => {
                     let is_right = house.accounts.check_password(&localpart, &domain, password.expose()).await;

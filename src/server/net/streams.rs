@@ -11,7 +11,6 @@ use xmpp::{Element, ns};
 use crate::config::{Config, Registration};
 use crate::extensions::caps;
 use crate::router::Router;
-use crate::runtime::Ids;
 
 /// The settings for each door.
 #[derive(Debug)]
@@ -23,12 +22,10 @@ pub struct Streams {
 impl Streams {
     /// What `config` allows and `router` is wired for.
     #[must_use]
-    pub fn new(config: &Config, router: &Router, ids: &dyn Ids) -> Self {
+    pub fn new(config: &Config, router: &Router) -> Self {
         let limits = &config.limits;
-        let mut secret = [0_u8; 32];
-        ids.fill(&mut secret);
         let domains = config.hosts.iter().map(|host| host.domain.to_lowercase());
-        let mut settings = Settings::new(domains, &secret);
+        let mut settings = Settings::new(domains);
         settings.registration = config.registration != Registration::Closed;
         settings.invitations = settings.registration;
         settings.limits = Limits {

@@ -4,7 +4,7 @@ use super::feature::{State, tls_state};
 use super::negotiation::Negotiation;
 use super::{Condition, Event, Settings, Step, StreamError};
 use crate::sasl::scram::{ClientFirst, ServerExchange};
-use crate::sasl::{ChannelBinding, Failure, Keys, Mechanism, decode_message, encode_message, plain};
+use crate::sasl::{ChannelBinding, Failure, Hash, Keys, Mechanism, decode_message, encode_message, plain};
 use crate::{BareJid, Element, ns};
 
 /// How far the authentication is.
@@ -21,7 +21,7 @@ enum Progress {
     /// The initial response is still to come.
     Initial(Mechanism),
     /// The keys are being looked up.
-    Keys { mechanism: Mechanism, first: Box<ClientFirst>, channel: Option<Vec<u8>>, account: BareJid },
+    Keys { hash: Hash, first: Box<ClientFirst>, channel: Option<Vec<u8>>, account: BareJid },
     /// The password is being checked.
     Password { account: BareJid },
     /// The challenge is out.
@@ -66,6 +66,10 @@ fn offers_bound(negotiation: &Negotiation, settings: &Settings) -> bool {
 }
 
 pub(super) fn advertise(negotiation: &Negotiation, settings: &Settings, out: &mut Vec<u8>) {
+    // A list must not be empty (section 6.4.1).
+    if offered(negotiation, settings).next().is_none() {
+        return;
+    }
     let mut text = format!("<mechanisms xmlns='{}'>", ns::SASL);
     for mechanism in offered(negotiation, settings) {
         text.extend(["<mechanism>", mechanism.name(), "</mechanism>"]);
@@ -134,14 +138,14 @@ fn initial(
     mechanism: Mechanism,
     message: &[u8],
 ) -> Result<Step, Failure> {
-    if mechanism == Mechanism::Plain {
+    let Some(hash) = mechanism.hash() else {
         let message = plain::Message::parse(message)?;
         let account = account(negotiation, settings, &message.authcid)?;
         check_authzid(&account, message.authzid.as_deref())?;
         let (localpart, domain) = parts(&account);
         negotiation.authentication.progress = Progress::Password { account };
         return Ok(Event::CheckPassword { localpart, domain, password: message.password }.into());
-    }
+    };
     let first = Box::new(ClientFirst::parse(message)?);
     let channel = match first.binding(mechanism, offers_bound(negotiation, settings))? {
         Some(kind) => {
@@ -152,7 +156,7 @@ fn initial(
     };
     let account = account(negotiation, settings, &first.username)?;
     let (localpart, domain) = parts(&account);
-    negotiation.authentication.progress = Progress::Keys { mechanism, first, channel, account };
+    negotiation.authentication.progress = Progress::Keys { hash, first, channel, account };
     Ok(Event::NeedCredentials { localpart, domain, mechanism }.into())
 }
 
@@ -171,28 +175,23 @@ fn check_authzid(account: &BareJid, authzid: Option<&str>) -> Result<(), Failure
     if is_permitted { Ok(()) } else { Err(Failure::InvalidAuthzid) }
 }
 
-/// The keys have been looked up, or not found, or could not be.
+/// The keys have been looked up, or could not be.
 pub(super) fn take_keys(
     negotiation: &mut Negotiation,
     settings: &Settings,
-    found: Result<Option<Keys>, Failure>,
+    found: Result<Keys, Failure>,
     out: &mut Vec<u8>,
 ) -> Step {
-    let Progress::Keys { mechanism, first, channel, account } =
-        std::mem::take(&mut negotiation.authentication.progress)
+    let Progress::Keys { hash, first, channel, account } = std::mem::take(&mut negotiation.authentication.progress)
     else {
         return Step::Stay;
     };
-    let (found, hash) = match (found, mechanism.hash()) {
-        (Ok(found), Some(hash)) => (found, hash),
-        (Err(failure), _) => return fail(negotiation, settings, failure, out),
-        (_, None) => return fail(negotiation, settings, Failure::NotAuthorized, out),
+    let keys = match found {
+        Ok(keys) => keys,
+        Err(failure) => return fail(negotiation, settings, failure, out),
     };
-    // Made for every account, so that the work does not tell which ones exist.
-    let localpart = account.localpart().unwrap_or_default();
-    let fake = Keys::fake(hash, &settings.fake_secret, localpart, settings.fake_iterations);
     let nonce = negotiation.next_nonce();
-    let (exchange, challenge) = ServerExchange::begin(hash, *first, found.unwrap_or(fake), &nonce, channel.as_deref());
+    let (exchange, challenge) = ServerExchange::begin(hash, *first, keys, &nonce, channel.as_deref());
     carry(out, "challenge", &challenge);
     negotiation.authentication.progress = Progress::Challenged { exchange: Box::new(exchange), account };
     Step::Stay

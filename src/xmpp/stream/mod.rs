@@ -149,9 +149,9 @@ impl Stream {
         }
     }
 
-    /// The keys asked for by [`Event::NeedCredentials`]; `None` when there is no such account, which the
-    /// initiator is not told. At any other time this does nothing.
-    pub fn handle_credentials(&mut self, found: Result<Option<Keys>, Failure>) {
+    /// The keys asked for by [`Event::NeedCredentials`]. For an account that does not exist there are keys too,
+    /// [`Keys::fake`], so that nobody learns which do. At any other time this does nothing.
+    pub fn handle_credentials(&mut self, found: Result<Keys, Failure>) {
         let Phase::Negotiating(negotiation) = &mut self.phase else { return };
         let step = negotiation.handle_credentials(&self.settings, found, &mut self.out);
         self.take_step(step);
@@ -244,7 +244,9 @@ impl Stream {
     /// Appends what is to be sent and returns how many bytes that is.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> usize {
         let length = self.out.len();
-        if out.is_empty() {
+        if length == 0 {
+            // The caller keeps the buffer it has.
+        } else if out.is_empty() {
             *out = std::mem::take(&mut self.out);
         } else {
             out.append(&mut self.out);
@@ -465,7 +467,9 @@ enum Step {
 
 /// RFC 3921 section 3: a request that has meant nothing since RFC 6121, and that old clients wait for.
 fn is_session_request(stanza: &Stanza) -> bool {
-    stanza.head.kind == Kind::Iq(IqType::Set) && stanza.content.has("session", ns::SESSION)
+    stanza.head.kind == Kind::Iq(IqType::Set)
+        && stanza.head.to.as_ref().is_none_or(Jid::is_domain)
+        && stanza.content.has("session", ns::SESSION)
 }
 
 #[cfg(test)]

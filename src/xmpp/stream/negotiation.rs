@@ -200,7 +200,7 @@ impl Negotiation {
     pub(super) fn handle_credentials(
         &mut self,
         settings: &Settings,
-        found: Result<Option<Keys>, Failure>,
+        found: Result<Keys, Failure>,
         out: &mut Vec<u8>,
     ) -> Step {
         super::authentication::take_keys(self, settings, found, out)

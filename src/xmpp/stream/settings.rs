@@ -48,16 +48,12 @@ pub struct Settings {
     pub bindings_max: u8,
     /// Registration requests permitted before authentication.
     pub registrations_max: u8,
-    /// The server's secret for what it says about accounts that do not exist.
-    pub fake_secret: Box<[u8]>,
-    /// The iterations it says for them: those of the accounts that do.
-    pub fake_iterations: u32,
 }
 
 impl Settings {
     /// Settings with the usual bounds: TLS required, every mechanism, no registration.
     #[must_use]
-    pub fn new(domains: impl IntoIterator<Item = impl Into<Box<str>>>, fake_secret: &[u8]) -> Self {
+    pub fn new(domains: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
         Self {
             domains: domains.into_iter().map(Into::into).collect(),
             tls: Tls::Required,
@@ -72,8 +68,6 @@ impl Settings {
             authentications_max: 4,
             bindings_max: 6,
             registrations_max: 8,
-            fake_secret: fake_secret.into(),
-            fake_iterations: crate::sasl::scram::ITERATIONS_DEFAULT,
         }
     }
 }

@@ -232,3 +232,15 @@ fn once_is_enough() {
     house.hear([HEADER, PLAIN, HEADER, PLAIN].concat());
     assert_eq!(house.ended(), Condition::NotAuthorized);
 }
+
+#[test]
+fn an_empty_list_is_not_offered() {
+    let mechanisms = vec![Mechanism::Plain, Mechanism::ScramSha256Plus];
+    let mut house = House::new(Settings { tls: Tls::Optional, mechanisms, ..settings() }, None);
+    house.hear(HEADER);
+    assert!(
+        house
+            .said()
+            .ends_with("<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>")
+    );
+}

@@ -158,3 +158,13 @@ fn a_bound_stream_is_small() {
     assert_eq!(house.stream.framer.buffered(), 0);
     assert!(house.stream.pending.is_none());
 }
+
+#[test]
+fn a_session_request_to_somebody_else_is_a_stanza() {
+    let session = "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>";
+    let mut house = House::bound();
+    house.hear(format!("<iq type='set' id='s1' to='im.example.com'>{session}</iq>"));
+    assert!(house.said().contains("type='result'") && house.events.is_empty());
+    house.hear(format!("<iq type='set' id='s1' to='romeo@example.net'>{session}</iq>"));
+    assert!(matches!(house.events.as_slice(), [Event::Stanza(_)]));
+}
