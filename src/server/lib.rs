@@ -1,6 +1,7 @@
 //! The house itself: sockets, sessions, routing and the extensions. The only room with a clock and a door to the street.
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod config;
 pub mod control;
 pub mod extension;

@@ -1,4 +1,10 @@
-//! The `chirrup` command.
+//! The `chirrup` command: reads its arguments and hands over to `commands`.
+//!
+//! Exit codes: 0 done; 1 not done, and standard error says why; 2 the command line is wrong.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod commands;
+
+fn main() -> std::process::ExitCode {
+    commands::run()
+}

@@ -261,6 +261,15 @@ impl Default for Own {
     }
 }
 
+/// Makes a folder, and those above it, that only its owner can look into. One that is there stays as it is.
+///
+/// # Errors
+/// What the operating system says.
+pub fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self::assemble(Own::default(), None, Sections::default())

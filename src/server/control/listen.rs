@@ -45,7 +45,7 @@ where
 {
     let path = socket_path(data_directory);
     let wrong = |error: io::Error| io::Error::new(error.kind(), format!("{}: control socket: {error}", path.display()));
-    std::fs::create_dir_all(data_directory).map_err(wrong)?;
+    crate::config::make_private_folder(data_directory).map_err(wrong)?;
     if std::fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
         std::fs::remove_file(&path).map_err(wrong)?;
     }

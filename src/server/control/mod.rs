@@ -3,6 +3,7 @@
 //! A Unix socket in the data directory that only its owner may use. One request is one line of JSON, so is its
 //! answer. Not for the network, and no protocol of anybody else's: the two ends are always the same program.
 
+mod answer;
 mod listen;
 
 use std::io;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+pub use answer::answer;
 pub use listen::{Control, listen};
 
 /// Bytes of one request.
@@ -59,8 +61,6 @@ pub enum Request {
         /// Seconds it is good for.
         seconds: u64,
     },
-    /// Looks at certificates again.
-    Reload,
     /// How the server is.
     Status,
 }
@@ -74,7 +74,6 @@ impl std::fmt::Debug for Request {
             Self::UserDelete { .. } => "UserDelete",
             Self::UserList { .. } => "UserList",
             Self::UserInvite { .. } => "UserInvite",
-            Self::Reload => "Reload",
             Self::Status => "Status",
         })
     }

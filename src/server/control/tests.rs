@@ -45,7 +45,7 @@ async fn a_leftover_socket_is_replaced_and_a_long_path_is_no_obstacle() {
     assert!(socket_path(&deep).as_os_str().len() > 107);
     let first = echo(&deep);
     let second = echo(&deep);
-    assert_eq!(ask(&deep, &Request::Reload).await.unwrap(), Some(Response::done("Reload")));
+    assert_eq!(ask(&deep, &Request::Status).await.unwrap(), Some(Response::done("Status")));
     drop((first, second));
 }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use x509_parser::oid_registry as oid;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::config::Host;
+use crate::config::{Host, make_private_folder};
 
 /// Bytes a PEM file may have.
 const PEM_BYTES_MAX: u64 = 1 << 20;
@@ -164,7 +164,7 @@ impl Certificate {
 }
 
 /// Where a host's self-made certificate and key are kept.
-fn self_made_files(domain: &str, data_directory: &Path) -> (PathBuf, PathBuf) {
+pub(crate) fn self_made_files(domain: &str, data_directory: &Path) -> (PathBuf, PathBuf) {
     let folder = data_directory.join("certificates");
     (folder.join(format!("{domain}.crt.pem")), folder.join(format!("{domain}.key.pem")))
 }
@@ -192,8 +192,7 @@ fn make(domain: &str, certificate: &Path, key: &Path) -> Result<(), CertificateE
     let pair = rcgen::KeyPair::generate().map_err(wrong)?;
     let made = params.self_signed(&pair).map_err(wrong)?;
     if let Some(folder) = certificate.parent() {
-        fs::create_dir_all(folder).map_err(unwritable)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(unwritable)?;
+        make_private_folder(folder).map_err(unwritable)?;
     }
     // The key first: a certificate without its key would be made again, and its keepers asked again.
     write_whole(key, pair.serialize_pem().as_bytes()).map_err(unwritable)?;

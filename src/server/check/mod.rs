@@ -1,0 +1,155 @@
+//! `chirrup check`: what would keep the server from starting, or clients from it, found before they do.
+//!
+//! Looks and never changes anything. A configuration that does not read ends it before it begins; everything else
+//! becomes a [`Finding`].
+
+pub mod dns;
+mod store;
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+pub use store::verify;
+
+use crate::config::{Config, StoreEngine};
+use crate::net::certificate::{Certificate, self_made_files};
+
+/// How a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// As it should be.
+    Good,
+    /// Works, and somebody should know.
+    Warning,
+    /// Does not work.
+    Bad,
+}
+
+/// One thing looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How it weighs.
+    pub weight: Weight,
+    /// What was found; for anything but good news, what to do.
+    pub text: String,
+}
+
+impl Finding {
+    pub(crate) fn good(text: impl Into<String>) -> Self {
+        Self { weight: Weight::Good, text: text.into() }
+    }
+
+    pub(crate) fn warning(text: impl Into<String>) -> Self {
+        Self { weight: Weight::Warning, text: text.into() }
+    }
+
+    pub(crate) fn bad(text: impl Into<String>) -> Self {
+        Self { weight: Weight::Bad, text: text.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.weight {
+            Weight::Good => "ok  ",
+            Weight::Warning => "warn",
+            Weight::Bad => "BAD ",
+        };
+        write!(f, "{mark}  {}", self.text)
+    }
+}
+
+/// Looks at everything but the store's rows and DNS. `is_running` says that a server answers on this data directory:
+/// its ports are then taken by itself. `now` is Unix time. Blocks on the disk.
+pub fn look(config: &Config, is_running: bool, now: i64) -> Vec<Finding> {
+    let mut findings = vec![match &config.file {
+        Some(file) => Finding::good(format!("{}: reads", file.display())),
+        None => Finding::good("no configuration file: embedded defaults"),
+    }];
+    if !config.c2s.tls_required {
+        findings.push(Finding::warning("`c2s.tls_required` is false: passwords and posts can travel unencrypted"));
+    }
+    certificates(config, now, &mut findings);
+    data_directory(&config.data_directory, &mut findings);
+    if config.store.engine == StoreEngine::Memory {
+        findings.push(Finding::warning("`store.engine` is \"memory\": everything is forgotten when the server stops"));
+    }
+    if is_running {
+        findings.push(Finding::good("a server is running on this data directory"));
+    } else {
+        for address in config.listen.c2s.iter().chain(&config.listen.c2s_tls) {
+            findings.push(port(*address));
+        }
+    }
+    findings
+}
+
+fn certificates(config: &Config, now: i64, findings: &mut Vec<Finding>) {
+    let provider = rustls::crypto::ring::default_provider();
+    for host in &config.hosts {
+        let domain = &host.domain;
+        let (made, _) = self_made_files(domain, &config.data_directory);
+        if host.certificate.is_none() && !made.exists() {
+            findings.push(Finding::warning(format!(
+                "{domain}: no `certificate`; the server will make its own, and clients will ask their users about it"
+            )));
+            continue;
+        }
+        match Certificate::load(host, &config.data_directory, &provider) {
+            Ok(certificate) => {
+                let complaints = certificate.complaints(domain, now);
+                if complaints.is_empty() {
+                    findings.push(Finding::good(format!(
+                        "{}: good for {domain}, {} days left",
+                        certificate.file.display(),
+                        (certificate.not_after - now) / 86_400
+                    )));
+                }
+                let is_usable = certificate.not_after > now && certificate.not_before <= now;
+                findings.extend(complaints.into_iter().map(|complaint| Finding {
+                    weight: if is_usable { Weight::Warning } else { Weight::Bad },
+                    text: complaint,
+                }));
+            }
+            Err(error) => findings.push(Finding::bad(error.to_string())),
+        }
+    }
+}
+
+fn data_directory(folder: &Path, findings: &mut Vec<Finding>) {
+    use std::os::unix::fs::PermissionsExt;
+    let name = folder.display();
+    match std::fs::metadata(folder) {
+        Ok(found) if !found.is_dir() => {
+            findings.push(Finding::bad(format!("{name}: not a directory; change `data_directory`")));
+        }
+        Ok(found) => {
+            if found.permissions().mode() & 0o077 == 0 {
+                findings.push(Finding::good(format!("{name}: there, and closed to others")));
+            } else {
+                findings.push(Finding::warning(format!("{name}: others can look into it; chmod 700 {name}")));
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            findings.push(Finding::good(format!("{name}: not there yet; the server will make it")));
+        }
+        Err(error) => findings.push(Finding::bad(format!("{name}: {error}; who runs the server must own it"))),
+    }
+}
+
+fn port(address: SocketAddr) -> Finding {
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::good(format!("{address}: free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Finding::bad(format!("{address}: in use by another program; stop it, or change `listen`"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+            Finding::bad(format!("{address}: this machine has no such address; change `listen`"))
+        }
+        Err(error) => Finding::bad(format!("{address}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

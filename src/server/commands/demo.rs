@@ -1,0 +1,7 @@
+//! `chirrup demo`.
+use super::Outcome;
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoArgs {}
+pub(super) fn run(_: &DemoArgs) -> Outcome {
+    Ok(())
+}

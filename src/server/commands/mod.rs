@@ -1,0 +1,114 @@
+//! One file for each command; here, what they share: arguments, configuration, where sentences go.
+
+mod check;
+mod demo;
+mod serve;
+mod user;
+
+use std::future::Future;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chirrup::config::Config;
+use clap::{Args, Parser, Subcommand};
+
+/// An XMPP server for open, federated microblogging.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server. Without a configuration it serves localhost on loopback, from ./data.
+    Serve(ConfigArgs),
+    /// Show the main job: alice posts, bob follows and reads; then keep the server up to log in to.
+    Demo(demo::DemoArgs),
+    /// Open, change, close or list accounts, of a running server or a stopped one.
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Say what is wrong with the configuration, the certificates, the data directory, the ports.
+    Check(check::CheckArgs),
+}
+
+/// Which configuration.
+#[derive(Debug, Clone, Args)]
+struct ConfigArgs {
+    /// The configuration file (TOML). Without it: embedded defaults.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config, String> {
+        match &self.config {
+            Some(file) => Config::load(file).map_err(|error| error.to_string()),
+            None => Ok(Config::default()),
+        }
+    }
+}
+
+/// How a command ends: what to say when it did not do what was asked.
+type Outcome = Result<(), String>;
+
+/// Runs the command that the arguments name.
+pub(crate) fn run() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::User(command) => user::run(command),
+        Command::Check(args) => check::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            let _closed = writeln!(std::io::stderr(), "chirrup: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says a line on standard output. That nobody listens any more is no error.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _closed = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Runs a command that waits for things.
+fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime cannot start: {error}"))?;
+    let outcome = runtime.block_on(work);
+    // Threads that wait for a disk or a terminal are not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Sends what is logged to standard error. Answers how to change the filter later.
+fn log(filter: &str) -> Result<impl Fn(&str) -> Outcome + use<>, String> {
+    use tracing_subscriber::filter::EnvFilter;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    let parse = |filter: &str| {
+        let filter = std::env::var("CHIRRUP_LOG").unwrap_or_else(|_| filter.to_owned());
+        EnvFilter::try_new(&filter).map_err(|error| format!("`log`: `{filter}` is not a filter: {error}"))
+    };
+    let (layer, handle) = tracing_subscriber::reload::Layer::new(parse(filter)?);
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_target(false),
+        )
+        .try_init()
+        .map_err(|error| format!("the log cannot start: {error}"))?;
+    Ok(move |filter: &str| handle.reload(parse(filter)?).map_err(|error| error.to_string()))
+}
