@@ -13,6 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
+use xmpp::Element;
 
 use super::actor::{Actor, Security, Wire};
 use super::director::Theatre;
@@ -60,6 +61,16 @@ impl Theatre for Peer {
 
     fn quiet(&self) -> Duration {
         Duration::from_millis(250)
+    }
+
+    /// Prosody says that a contact is unavailable, without a resource, whenever nobody there is; and it repeats
+    /// the presence of one whose request is approved.
+    fn is_noise(&self, stanza: &Element) -> bool {
+        let is_bare = |jid: &str| !jid.contains('/');
+        let is_absence = stanza.attr("type") == Some("unavailable") && stanza.attr("from").is_some_and(is_bare);
+        self.name() == "prosody"
+            && stanza.name() == "presence"
+            && (is_absence || stanza.has_child("delay", "urn:xmpp:delay"))
     }
 
     async fn admit(&self, localpart: &str, password: &str) -> Result<(), String> {

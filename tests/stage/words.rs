@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
+use sha1::Digest as _;
 
 /// What the play has learnt so far: variable to value.
 pub type Variables = BTreeMap<String, String>;
@@ -19,6 +20,21 @@ pub fn fill(text: &str, variables: &Variables) -> Result<String, String> {
         let value = variables.get(name).ok_or_else(|| format!("${{{name}}} is not known yet"))?;
         out.push_str(before);
         out.push_str(value);
+        rest = after;
+    }
+    out.push_str(rest);
+    verification(&out)
+}
+
+/// Replaces `{ver:…}`, where `|` stands for `<`, by the verification string of XEP-0115 section 5.
+fn verification(text: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{ver:") {
+        let (input, after) = after.split_once('}').ok_or("a {ver: without its }")?;
+        let digest = sha1::Sha1::digest(format!("{input}|").replace('|', "<"));
+        out.push_str(before);
+        out.push_str(&base64::engine::general_purpose::STANDARD.encode(digest));
         rest = after;
     }
     out.push_str(rest);
@@ -84,6 +100,14 @@ mod tests {
         );
         assert_eq!(fill("${ver}", &known).unwrap_err(), "${ver} is not known yet");
         assert!(fill("${ver", &known).is_err());
+    }
+
+    /// The simple example of XEP-0115 section 5.2.
+    #[test]
+    fn capabilities_are_hashed_as_the_xep_shows() {
+        let features = ["caps", "disco#info", "disco#items", "muc"].map(|f| format!("http://jabber.org/protocol/{f}"));
+        let text = format!("{{ver:client/pc//Exodus 0.9.1|{}}}", features.join("|"));
+        assert_eq!(fill(&text, &Variables::new()).unwrap(), "QgayPKawpkPSDYmwT/WM94uAlu0=");
     }
 
     #[test]
