@@ -11,16 +11,27 @@
 
 mod admit;
 pub mod batch;
+mod cache;
+mod directory;
+mod disk;
+mod embedded;
 pub mod fault;
+mod fjall;
 pub mod key;
 pub mod memory;
+pub mod open;
 pub mod pending;
+mod queue;
 pub mod range;
+mod sled;
+mod verify;
+mod writer;
 
 pub use batch::{Batch, counter, version};
 pub use fault::{CommitError, Fault, OpenError};
 pub use key::{BadKey, KeyBuilder, KeyReader};
 pub use memory::Memory;
+pub use open::{Copied, Engine, Options, copy, open};
 pub use pending::{Pending, Receipt};
 pub use range::{Page, Range, Row, Rows};
 

@@ -162,8 +162,10 @@ impl State {
         }
         let mut changes = Overlay::new();
         admit(batch, &self.rows, &mut changes)?;
+        if !changes.is_empty() {
+            self.sequence += 1;
+        }
         self.apply(changes);
-        self.sequence += 1;
         let durable = if self.flushes_held {
             let (sender, receiver) = oneshot::channel();
             self.waiting.push(sender);
