@@ -33,8 +33,9 @@ pub struct Framer {
     at: usize,
     phase: Phase,
     scan: Scan,
-    /// Open elements below the stream.
-    depth: usize,
+    /// Where in the frame the names of the open elements are, so that a wrong end tag is answered when it comes
+    /// and not when the frame ends, which it then never may. Begins with a start tag that is still being scanned.
+    open: Vec<u32>,
     /// The name in the stream header, which the closing tag must repeat.
     name: Box<str>,
     /// Whether the stream header was `<stream/>`.
@@ -51,6 +52,9 @@ enum Phase {
     Body,
     Closed,
 }
+
+/// How many open elements there is room kept for while idle.
+const KEPT_DEPTH: usize = 8;
 
 /// What the scan is inside of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +79,7 @@ impl Framer {
             at: 0,
             phase: Phase::First,
             scan: Scan::Text,
-            depth: 0,
+            open: Vec::new(),
             name: Box::default(),
             is_empty_stream: false,
         }
@@ -98,7 +102,7 @@ impl Framer {
     pub fn restart(&mut self) {
         self.phase = Phase::Again;
         self.scan = Scan::Text;
-        self.depth = 0;
+        self.open = Vec::new();
         self.name = Box::default();
         self.is_empty_stream = false;
         self.at = self.start;
@@ -149,6 +153,9 @@ impl Framer {
             self.buffer = Vec::new();
             self.start = 0;
             self.at = 0;
+            if self.open.capacity() > KEPT_DEPTH {
+                self.open = Vec::new();
+            }
         }
         found
     }
@@ -237,7 +244,7 @@ impl Framer {
         if self.is_empty_stream {
             return Ok(Some(self.close()));
         }
-        if self.depth == 0 && self.scan == Scan::Text {
+        if self.open.is_empty() && self.scan == Scan::Text {
             self.skip_whitespace();
         }
         let found = self.scan();
@@ -286,13 +293,13 @@ impl Framer {
             match self.scan {
                 Scan::Text => {
                     let Some(open) = memchr::memchr(b'<', rest) else {
-                        if self.depth == 0 && !rest.is_empty() {
+                        if self.open.is_empty() && !rest.is_empty() {
                             return Err(XmlError::BadFormat);
                         }
                         self.at = self.buffer.len();
                         return Ok(Found::Nothing);
                     };
-                    if self.depth == 0 && open > 0 {
+                    if self.open.is_empty() && open > 0 {
                         return Err(XmlError::BadFormat);
                     }
                     self.at += open;
@@ -311,7 +318,7 @@ impl Framer {
                             if head.len() < SECTION.len() {
                                 return Ok(Found::Nothing);
                             }
-                            if self.depth == 0 {
+                            if self.open.is_empty() {
                                 return Err(XmlError::BadFormat);
                             }
                             self.at += SECTION.len();
@@ -319,6 +326,7 @@ impl Framer {
                         }
                         Some(_) => {
                             self.at += 1;
+                            self.open.push(u32::try_from(self.at - self.start).unwrap_or(u32::MAX));
                             self.scan = Scan::Tag;
                         }
                     }
@@ -360,14 +368,16 @@ impl Framer {
                     None => return Ok(Found::Nothing),
                     Some(close) => {
                         self.scan = Scan::Text;
-                        let Some(depth) = self.depth.checked_sub(1) else {
-                            let name = rest.get(2..close).unwrap_or(&[]).trim_ascii_end();
+                        let name = rest.get(2..close).unwrap_or(&[]).trim_ascii_end();
+                        let Some(opened) = self.open.pop() else {
                             let name = std::str::from_utf8(name).map_err(|_| XmlError::BadEncoding)?;
                             return Ok(Found::Close(Box::from(name)));
                         };
+                        if !self.is_named(opened, name) {
+                            return Err(XmlError::NotWellFormed);
+                        }
                         self.at += close + 1;
-                        self.depth = depth;
-                        if depth == 0 {
+                        if self.open.is_empty() {
                             return Ok(Found::Element);
                         }
                     }
@@ -388,13 +398,20 @@ impl Framer {
 
     /// Counts a start tag that has just ended; says whether it was a whole top-level element.
     fn opened(&mut self, is_empty: bool) -> Result<bool, XmlError> {
-        if self.depth >= self.limits.depth_max {
+        if self.open.len() > self.limits.depth_max {
             return Err(XmlError::TooDeep);
         }
-        if !is_empty {
-            self.depth += 1;
+        if is_empty {
+            self.open.pop();
         }
-        Ok(is_empty && self.depth == 0)
+        Ok(self.open.is_empty())
+    }
+
+    /// Whether the start tag whose name begins at `opened` has this name.
+    fn is_named(&self, opened: u32, name: &[u8]) -> bool {
+        let at = usize::try_from(opened).map_or(usize::MAX, |opened| self.start.saturating_add(opened));
+        let rest = self.buffer.get(at..).and_then(|tag| tag.strip_prefix(name));
+        rest.and_then(<[u8]>::first).is_some_and(|&b| matches!(b, b'>' | b'/') || is_whitespace(b))
     }
 }
 

@@ -74,7 +74,7 @@ fn before_authentication() {
         ("<pubsub/>", UnsupportedStanzaType),
         ("<enable xmlns='urn:xmpp:sm:3'/>", UnsupportedStanzaType),
         ("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", UnsupportedStanzaType),
-        ("<message><body></message></stream:stream>", NotWellFormed),
+        ("<message><body></message>", NotWellFormed),
         ("<message><foo:body/></message>", NotWellFormed),
         ("hello", BadFormat),
         ("<!-- hello -->", RestrictedXml),
@@ -127,7 +127,7 @@ fn on_a_bound_stream() {
     let many = format!("<message>{}</message>", "<x/>".repeat(10_000));
     let named = format!("<message><{}/></message>", "x".repeat(300));
     for (input, expected) in [
-        ("<message><body></message></stream:stream>", NotWellFormed),
+        ("<message><body></message>", NotWellFormed),
         ("<message><foo:body>What is this foo?</foo:body></message>", NotWellFormed),
         ("<message to='a' to='b'/>", NotWellFormed),
         ("<message><body>&bogus;</body></message>", RestrictedXml),
