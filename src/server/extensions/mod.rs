@@ -2,9 +2,13 @@
 //!
 //! Extensions are built in an order the compiler checks: what one needs of another is an argument.
 
+pub mod blocking;
 pub mod caps;
 pub mod disco;
+pub mod messages;
+pub mod offline;
 pub mod ping;
+pub mod presence;
 pub mod private;
 pub mod register;
 pub mod roster;
@@ -28,8 +32,19 @@ pub fn furnish(
     config: &Config,
     _sections: &mut Sections,
 ) -> Result<Vec<Arc<dyn Extension>>, ConfigError> {
+    let books = roster::Books::new(kit);
+    let blocks = blocking::Blocks::new(kit);
+    let announcer = presence::Announcer::new(kit, &books, &blocks);
+    let offline = offline::Offline::new(kit, config);
+    let needs = presence::Needs { accounts, books: &books, blocks: &blocks, announcer: &announcer, offline: &offline };
     Ok(vec![
         disco::Disco::new(kit),
+        // First of the guards: what is blocked is nobody else's business.
+        blocking::Blocking::new(kit, &blocks, &announcer, config),
+        roster::Roster::new(&books, &announcer, config),
+        presence::Presence::new(kit, &needs, config),
+        messages::Delivery::new(kit, accounts, &offline),
+        offline,
         caps::Caps::new(kit),
         Arc::new(ping::Ping),
         Arc::new(version::Version),
@@ -39,3 +54,6 @@ pub fn furnish(
         vcard::Vcard::new(kit, config),
     ])
 }
+
+#[cfg(test)]
+mod im_tests;

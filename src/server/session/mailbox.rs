@@ -123,6 +123,13 @@ impl Mailbox {
         fits
     }
 
+    /// Whether `bytes` more leave the box at most half full: for what can wait until there is more room.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let queue = self.lock();
+        queue.closing.is_none() && queue.bytes + bytes <= self.bytes_max / 2
+    }
+
     /// Ends the stream after what is queued, with `condition` if it is an error. Later calls change nothing.
     pub fn close(&self, condition: Option<Condition>) {
         let mut queue = self.lock();

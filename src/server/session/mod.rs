@@ -57,6 +57,8 @@ pub struct Available {
     pub priority: i8,
     /// The children of the presence stanza, as checked bytes.
     pub content: Bytes,
+    /// The stanza from behind the recipient's address: the same for everybody who may see it.
+    pub shared: Bytes,
     /// When it came, in microseconds since the Unix epoch.
     pub since: u64,
     /// What the entity behind it wants to be told, once its capabilities are known (XEP-0115, XEP-0163).

@@ -1,0 +1,287 @@
+//! XEP-0160: Best Practices for Handling Offline Messages, with XEP-0203 (delay) and the hints of XEP-0334.
+//!
+//! A message that no resource can take is kept, in order, until a resource sends presence with a priority that is
+//! not negative. It counts as kept when it is durable: whoever sent it has nothing else done for it before. A
+//! message is taken off the queue when it is in the mailbox of a resource.
+//!
+//! Kept: normal and chat messages that say something. Not kept: chat states alone (XEP-0085), what carries
+//! `<no-store/>`, and what comes when the queue is full.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use store::{CommitError, Fault, Page};
+use xmpp::stanza::{Content, Kind, MessageType};
+use xmpp::{BareJid, Stanza, ns};
+
+use crate::config::Config;
+use crate::extension::{Extension, Kit, Listener, Mount, Pending, Spec, To, Xep};
+use crate::router::Router;
+use crate::runtime::{Clock, Timestamp, rfc3339};
+use crate::session::Session;
+use crate::tables::offline::{Kept, Queues};
+
+/// Microseconds a message is kept for: a year.
+const KEPT_FOR: u64 = 365 * 24 * 60 * 60 * 1_000_000;
+/// Messages taken off a queue at once.
+const PAGE: Page = Page { rows_max: 100, bytes_max: 512 * 1024 };
+/// How often a queue is given to a resource that reads slowly is up to [`Listener::minute_passed`]; this many
+/// accounts at most can wait for that.
+const WAITING_MAX: usize = 10_000;
+/// XEP-0334.
+const HINTS: &str = "urn:xmpp:hints";
+/// XEP-0085.
+const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
+
+/// Keeps messages for accounts that are away.
+#[expect(missing_debug_implementations, reason = "there is nothing to show")]
+pub struct Offline {
+    // The router owns the wiring, the wiring owns this.
+    router: Weak<Router>,
+    clock: Arc<dyn Clock>,
+    queues: Queues,
+    messages_max: u64,
+    bytes_max: u64,
+    /// Accounts whose resource could not take all at once.
+    waiting: Mutex<HashSet<BareJid>>,
+}
+
+static SPEC: Spec = Spec {
+    name: "offline",
+    xeps: &[Xep::complete(160, "1.0.1"), Xep::complete(203, "2.0"), Xep::partial(334, "1.0.0")],
+    config: "",
+};
+
+/// What became of a message that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is durable.
+    Kept,
+    /// It says nothing that is of use later; nobody need know.
+    Worthless,
+    /// It may not be kept, or there is no room: its sender should know.
+    Refused,
+}
+
+impl Offline {
+    /// Keeps messages in the kit's store.
+    #[must_use]
+    pub fn new(kit: &Kit, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            router: Arc::downgrade(&kit.router),
+            clock: Arc::clone(&kit.clock),
+            queues: Queues::new(Arc::clone(&kit.store)),
+            messages_max: config.limits.offline_messages_per_account_max as u64,
+            // What is kept must fit into the mailbox of who reads it, with room for what else goes there.
+            bytes_max: config.limits.mailbox_bytes_max as u64 / 2,
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// Keeps `stanza` for `account`, which exists. Durable when it resolves with [`Outcome::Kept`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep(&self, account: &BareJid, mut stanza: Stanza) -> Result<Outcome, Fault> {
+        match worth(&stanza) {
+            Worth::Nothing => return Ok(Outcome::Worthless),
+            Worth::NotAllowed => return Ok(Outcome::Refused),
+            Worth::Keeping => {}
+        }
+        let now = self.clock.now();
+        let delay = delay(account.domain(), now);
+        stanza.content.push_bytes("delay", ns::DELAY, delay.as_bytes());
+        let bytes = stanza.render();
+        let turn = self.queues.turn(account.as_str()).await;
+        let head = self.queues.head(account.as_str()).await?;
+        if head.messages >= self.messages_max || head.bytes + bytes.len() as u64 > self.bytes_max {
+            return Ok(Outcome::Refused);
+        }
+        let receipt = self.queues.append(turn, head, now, &bytes).await.map_err(fault)?;
+        receipt.durable().await?;
+        // A resource may have come while the message was on its way into the queue.
+        if let Some(session) = self.reader(account) {
+            self.deliver(&session).await;
+        }
+        Ok(Outcome::Kept)
+    }
+
+    /// A resource of `account` that takes messages.
+    fn reader(&self, account: &BareJid) -> Option<Arc<Session>> {
+        let router = self.router.upgrade()?;
+        let mut reader = None;
+        router.sessions.for_each_of(account.as_str(), |session| {
+            if session.priority().is_some_and(|priority| priority >= 0) && !session.mailbox.is_closed() {
+                reader = Some(Arc::clone(session));
+            }
+        });
+        reader
+    }
+
+    /// Gives `session` what is kept for its account, as far as its mailbox has room; the rest follows later.
+    pub async fn deliver(&self, session: &Arc<Session>) {
+        let account = session.jid.bare();
+        match self.empty(&account, session).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if waiting.len() < WAITING_MAX {
+                    waiting.insert(account);
+                }
+            }
+            Err(error) => tracing::error!(%account, %error, "offline messages could not be read"),
+        }
+    }
+
+    /// `true` when nothing is left.
+    async fn empty(&self, account: &BareJid, session: &Session) -> Result<bool, Fault> {
+        let turn = self.queues.turn(account.as_str()).await;
+        if self.queues.head(account.as_str()).await?.messages == 0 {
+            return Ok(true);
+        }
+        loop {
+            let (kept, is_all) = self.queues.first(account.as_str(), PAGE).await?;
+            let oldest = self.clock.now().saturating_sub(KEPT_FOR);
+            let mut done = Vec::with_capacity(kept.len());
+            let found = kept.len();
+            for message in kept {
+                if message.received >= oldest && !hand(session, &message) {
+                    break;
+                }
+                done.push(message);
+            }
+            let is_blocked = done.len() < found;
+            if !done.is_empty() {
+                // Applied is enough: should it not survive, the messages come twice and none is missing.
+                let _applied = self.queues.remove(&turn, &done).await.map_err(fault)?;
+            }
+            if is_blocked || is_all {
+                return Ok(!is_blocked);
+            }
+        }
+    }
+}
+
+/// Delivers if the mailbox is at most half full afterwards.
+fn hand(session: &Session, message: &Kept) -> bool {
+    session.mailbox.has_room(message.stanza.len()) && session.deliver(message.stanza.clone())
+}
+
+/// XEP-0203: where and when the message was held up.
+fn delay(domain: &str, now: Timestamp) -> String {
+    let mut from = Vec::new();
+    xmpp::xml::escape_attr(&mut from, domain);
+    let from = String::from_utf8_lossy(&from);
+    // To the second, as the examples have it: what matters is the day and the hour.
+    let stamp = rfc3339(now - now % 1_000_000);
+    format!("<delay xmlns='{}' from='{from}' stamp='{stamp}'>Offline Storage</delay>", ns::DELAY)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Worth {
+    Keeping,
+    Nothing,
+    NotAllowed,
+}
+
+/// Should the message be kept (XEP-0160 section 3, XEP-0334 section 4)?
+fn worth(stanza: &Stanza) -> Worth {
+    if !matches!(stanza.head.kind, Kind::Message(MessageType::Normal | MessageType::Chat)) {
+        return Worth::Nothing;
+    }
+    let content = &stanza.content;
+    let says_something = content.has("store", HINTS)
+        || content.children().any(|child| child.ns() != CHAT_STATES && !child.is("thread", ns::CLIENT));
+    if !says_something {
+        return Worth::Nothing;
+    }
+    if is_transient(content) { Worth::NotAllowed } else { Worth::Keeping }
+}
+
+fn is_transient(content: &Content) -> bool {
+    content.has("no-store", HINTS)
+}
+
+fn fault(error: CommitError) -> Fault {
+    match error {
+        CommitError::Fault(fault) => fault,
+        other => Fault::new(other.to_string()),
+    }
+}
+
+/// The extension: what [`Offline`] hears of.
+struct Ears(Arc<Offline>);
+
+impl Listener for Ears {
+    fn minute_passed(&self, _now: Timestamp) -> Pending<()> {
+        let waiting = std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if waiting.is_empty() {
+            return Pending::now(());
+        }
+        let offline = Arc::clone(&self.0);
+        Pending::later(async move {
+            for account in waiting {
+                if let Some(session) = offline.reader(&account) {
+                    offline.deliver(&session).await;
+                }
+            }
+        })
+    }
+
+    fn account_removed(&self, account: &BareJid) -> Pending<()> {
+        let (offline, account) = (Arc::clone(&self.0), account.clone());
+        Pending::later(async move {
+            if let Err(error) = offline.queues.delete(account.as_str()).await {
+                tracing::error!(%account, %error, "the offline messages of a removed account are left behind");
+            }
+        })
+    }
+}
+
+impl Extension for Offline {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn mount(self: Arc<Self>, at: &mut Mount) {
+        at.feature(To::DOMAIN, ns::OFFLINE);
+        at.listener(Arc::new(Ears(self)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use xmpp::limits::Limits;
+
+    #[test]
+    fn what_is_worth_keeping() {
+        let states = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+        for (type_, content, expected) in [
+            ("chat", "<body>Hello</body>", Worth::Keeping),
+            ("normal", "<subject>Hello</subject>", Worth::Keeping),
+            ("chat", states, Worth::Nothing),
+            ("chat", &format!("{states}<thread>t</thread>"), Worth::Nothing),
+            ("chat", "", Worth::Nothing),
+            ("chat", &format!("{states}<store xmlns='urn:xmpp:hints'/>"), Worth::Keeping),
+            ("chat", "<body>x</body><no-store xmlns='urn:xmpp:hints'/>", Worth::NotAllowed),
+            ("chat", "<body>x</body><no-permanent-store xmlns='urn:xmpp:hints'/>", Worth::Keeping),
+            ("headline", "<body>x</body>", Worth::Nothing),
+            ("groupchat", "<body>x</body>", Worth::Nothing),
+            ("error", "<body>x</body><store xmlns='urn:xmpp:hints'/>", Worth::Nothing),
+        ] {
+            let stanza = format!("<message type='{type_}' to='a@b'>{content}</message>");
+            let stanza = Stanza::parse(stanza.into(), &Limits::server()).unwrap();
+            assert_eq!(worth(&stanza), expected, "{type_} {content}");
+        }
+    }
+
+    #[test]
+    fn the_delay_says_who_and_when() {
+        assert_eq!(
+            delay("capulet.com", 1_031_699_305_000_007),
+            "<delay xmlns='urn:xmpp:delay' from='capulet.com' stamp='2002-09-10T23:08:25Z'>Offline Storage</delay>"
+        );
+    }
+}

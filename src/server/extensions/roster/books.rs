@@ -1,0 +1,118 @@
+//! The rosters that are open: one [`Book`] for each account, in memory while the account is online and as long as
+//! there is room after that.
+
+use std::sync::{Arc, Weak};
+
+use store::Fault;
+use xmpp::{BareJid, StanzaError};
+
+use super::book::{Book, Counts, Decided};
+use crate::extension::Kit;
+use crate::router::Router;
+use crate::runtime::Clock;
+use crate::tables::cache::Cache;
+use crate::tables::roster::{Contact, Rosters};
+
+/// Contacts of all rosters together that are kept in memory for accounts that are not online.
+const CONTACTS_MAX: usize = 500_000;
+
+/// The rosters.
+#[expect(missing_debug_implementations, reason = "nobody prints rosters")]
+pub struct Books {
+    cache: Cache<Book>,
+    rosters: Rosters,
+    router: Weak<Router>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Books {
+    /// The rosters in the kit's store.
+    #[must_use]
+    pub fn new(kit: &Kit) -> Arc<Self> {
+        let router = Arc::downgrade(&kit.router);
+        let online = Weak::clone(&router);
+        let is_online = move |account: &str| online.upgrade().is_some_and(|router| router.sessions.any(account));
+        Arc::new(Self {
+            cache: Cache::new(CONTACTS_MAX, is_online),
+            rosters: Rosters::new(Arc::clone(&kit.store)),
+            router,
+            clock: Arc::clone(&kit.clock),
+        })
+    }
+
+    /// The roster of `account`, if it is open; that of an account with an available resource always is.
+    #[must_use]
+    pub fn at_hand(&self, account: &str) -> Option<Arc<Book>> {
+        self.cache.get(account).filter(|book| !book.is_closed())
+    }
+
+    /// The roster of `account`. That of an account nobody opened is empty.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open(&self, account: &BareJid) -> Result<Arc<Book>, Fault> {
+        if let Some(book) = self.cache.get(account.as_str()) {
+            if !book.is_closed() {
+                return Ok(book);
+            }
+            self.cache.forget(account.as_str());
+        }
+        let load = async || Ok(Book::new(account.clone(), self.rosters.load(account.as_str()).await?));
+        self.cache.load(account, load).await
+    }
+
+    /// Decides about a contact; see [`Book::change`].
+    pub(crate) async fn change<T, E: From<Fault>>(
+        &self,
+        account: &BareJid,
+        contact: &BareJid,
+        decide: impl FnOnce(&Contact, Counts) -> Result<Decided<T>, E>,
+    ) -> Result<T, E> {
+        let router = self.router.upgrade().ok_or_else(|| Fault::new("the house is closed"))?;
+        let book = self.open(account).await?;
+        book.change(&self.rosters, &router.sessions, self.clock.now(), contact, decide).await
+    }
+
+    /// Deletes the roster of an account.
+    pub(super) async fn delete(&self, account: &BareJid) -> Result<(), Fault> {
+        if let Some(book) = self.cache.get(account.as_str()) {
+            book.close();
+        }
+        self.cache.forget(account.as_str());
+        self.rosters.delete(account.as_str()).await.map_err(|error| Fault::new(error.to_string()))
+    }
+}
+
+/// Why a decision about a contact did not come to be.
+#[derive(Debug)]
+pub enum Refused {
+    /// It is not allowed, and the answer says why.
+    Answer(StanzaError),
+    /// The store failed.
+    Fault(Fault),
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Refused> for StanzaError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Answer(error) => error,
+            Refused::Fault(error) => fault(error),
+        }
+    }
+}
+
+/// The bound on contacts is reached.
+pub(crate) fn full() -> StanzaError {
+    StanzaError::resource_constraint().with_text("the roster is full")
+}
+
+pub(crate) fn fault(error: Fault) -> StanzaError {
+    tracing::error!(%error, "a roster could not be read or written");
+    StanzaError::internal_server_error()
+}
