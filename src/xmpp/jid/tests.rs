@@ -138,7 +138,7 @@ fn the_parts_are_found_again() {
     assert_eq!(bare.to_domain().with_resource("x").unwrap().as_str(), "b.example/x");
     let jid = Jid::from(&full);
     assert!(jid.is_full() && !jid.is_bare() && !jid.is_domain());
-    assert_eq!((jid.to_bare(), jid.to_full()), (bare.clone(), Some(full.clone())));
+    assert_eq!((jid.to_bare(), jid.to_full()), (bare.clone(), Some(full)));
     // A bare address that was taken from a full one has forgotten it.
     let jid = Jid::from(bare);
     assert!(jid.is_bare() && jid.resource().is_none() && jid.to_full().is_none());

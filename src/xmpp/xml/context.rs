@@ -67,10 +67,10 @@ impl Context {
 
     /// The prefixes in force, with their namespaces.
     pub(super) fn prefixes(&self) -> impl Iterator<Item = (&str, &str)> {
-        let (usual, these): (Option<(&str, &str)>, &[(Box<str>, Box<str>)]) = match &self.prefixes {
-            Prefixes::None => (None, &[]),
-            Prefixes::Usual => (Some(("stream", ns::STREAM)), &[]),
-            Prefixes::These(these) => (None, these),
+        let usual = matches!(self.prefixes, Prefixes::Usual).then_some(("stream", ns::STREAM));
+        let these = match &self.prefixes {
+            Prefixes::These(these) => &**these,
+            _ => &[],
         };
         usual.into_iter().chain(these.iter().map(|(prefix, ns)| (&**prefix, &**ns)))
     }

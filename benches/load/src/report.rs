@@ -1,0 +1,303 @@
+//! The table of a measuring campaign: medians of what was measured, server by server,
+//! beside the marks this project has set itself.
+
+use crate::Res;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+type Line = Value;
+
+/// One row of the main table.
+struct Row {
+    title: &'static str,
+    /// What to reach, plain and with TLS.
+    marks: (&'static str, &'static str),
+    /// Which lines belong to it.
+    of: fn(&Line) -> bool,
+    key: &'static str,
+}
+
+fn text<'a>(l: &'a Line, k: &str) -> &'a str {
+    l.get(k).and_then(Value::as_str).unwrap_or("")
+}
+
+fn number(l: &Line, path: &str) -> Option<f64> {
+    path.split('.').try_fold(l, |l, k| l.get(k))?.as_f64()
+}
+
+fn is(l: &Line, scenario: &str) -> bool {
+    text(l, "scenario") == scenario
+}
+
+fn at(l: &Line, k: &str, n: f64) -> bool {
+    number(l, k) == Some(n)
+}
+
+fn secured(l: &Line) -> bool {
+    text(l, "tls") != "none"
+}
+
+const CPU: &str = "cpu_us_per_op";
+
+const ROWS: &[Row] = &[
+    Row {
+        title: "chat message delivered, 50 pairs, window 4",
+        marks: ("25", "35"),
+        of: |l| is(l, "chat") && l.get("window").is_some(),
+        key: CPU,
+    },
+    Row {
+        title: "chat message delivered, 1,000 a second",
+        marks: ("", ""),
+        of: |l| is(l, "chat") && at(l, "rate", 1000.0),
+        key: CPU,
+    },
+    Row {
+        title: "notification, 1,000 explicit subscribers",
+        marks: ("12", "16"),
+        of: |l| is(l, "fanout") && text(l, "via") == "subscribe" && at(l, "followers", 1000.0),
+        key: CPU,
+    },
+    Row {
+        title: "notification, 10,000 explicit subscribers",
+        marks: ("12", "16"),
+        of: |l| is(l, "fanout") && text(l, "via") == "subscribe" && at(l, "followers", 10_000.0),
+        key: CPU,
+    },
+    Row {
+        title: "notification, 1,000 by presence",
+        marks: ("12", "16"),
+        of: |l| is(l, "fanout") && text(l, "via") == "presence" && at(l, "followers", 1000.0),
+        key: CPU,
+    },
+    Row {
+        title: "notification, 10,000 by presence",
+        marks: ("12", "16"),
+        of: |l| is(l, "fanout") && text(l, "via") == "presence" && at(l, "followers", 10_000.0),
+        key: CPU,
+    },
+    Row {
+        title: "page of 20 posts of 100, max_items",
+        marks: ("100", ""),
+        of: |l| is(l, "timeline") && text(l, "by") == "max_items" && at(l, "posts", 100.0),
+        key: CPU,
+    },
+    Row {
+        title: "page of 20 posts of 100, RSM",
+        marks: ("100", ""),
+        of: |l| is(l, "timeline") && text(l, "by") == "rsm" && at(l, "posts", 100.0),
+        key: CPU,
+    },
+    Row {
+        title: "page of 20 posts of 1,000,000, max_items",
+        marks: ("100", ""),
+        of: |l| is(l, "timeline") && text(l, "by") == "max_items" && at(l, "posts", 1e6),
+        key: CPU,
+    },
+    Row {
+        title: "page of 20 posts of 1,000,000, RSM",
+        marks: ("100", ""),
+        of: |l| is(l, "timeline") && text(l, "by") == "rsm" && at(l, "posts", 1e6),
+        key: CPU,
+    },
+    Row { title: "publish acknowledged, 64 at once", marks: ("90", ""), of: |l| is(l, "publish"), key: CPU },
+    Row {
+        title: "one more follower by presence",
+        marks: ("300", ""),
+        of: |l| is(l, "follow") && text(l, "via") == "presence",
+        key: CPU,
+    },
+    Row {
+        title: "one more explicit subscriber",
+        marks: ("300", ""),
+        of: |l| is(l, "follow") && text(l, "via") == "subscribe",
+        key: CPU,
+    },
+    Row { title: "idle session, bytes", marks: ("8,192", "20,480"), of: |l| is(l, "idle"), key: "rss_per_session" },
+    Row {
+        title: "login, SCRAM-SHA-1",
+        marks: ("400", "1,000"),
+        of: |l| is(l, "login") && text(l, "mech") == "ScramSha1",
+        key: CPU,
+    },
+    Row {
+        title: "login, SCRAM-SHA-256",
+        marks: ("400", "1,000"),
+        of: |l| is(l, "login") && text(l, "mech") == "ScramSha256",
+        key: CPU,
+    },
+    Row { title: "login, PLAIN", marks: ("", ""), of: |l| is(l, "login") && text(l, "mech") == "Plain", key: CPU },
+    Row { title: "registration", marks: ("", ""), of: |l| is(l, "register"), key: CPU },
+    Row { title: "last 50 of 1,000 archived messages", marks: ("", ""), of: |l| is(l, "mam"), key: CPU },
+];
+
+/// Rates and latencies, which the machine's load moves more than the server does.
+const SIDE: &[(&str, &str)] = &[
+    ("messages/s", "messages_per_s"),
+    ("notifications/s", "notifications_per_s"),
+    ("requests/s", "requests_per_s"),
+    ("follows/s", "follows_per_s"),
+    ("logins/s", "logins_per_s"),
+    ("latency p50, ms", "latency_ms.p50"),
+    ("latency p99, ms", "latency_ms.p99"),
+    ("login p50, ms", "login_ms.p50"),
+    ("login p99, ms", "login_ms.p99"),
+    ("last follower p50, ms", "last_follower_ms.p50"),
+    ("last follower p99, ms", "last_follower_ms.p99"),
+    ("acknowledged p50, ms", "ack_ms.p50"),
+    ("bytes a session after the hold", "rss_per_session_held"),
+    ("CPU µs to open a session", "open_cpu_us_per_session"),
+    ("CPU % while idle", "idle_cpu_pct"),
+    ("CPU µs a publish while filling", "setup_cpu_us_per_publish"),
+    ("answer, bytes", "bytes_per_answer"),
+];
+
+fn median(mut v: Vec<f64>) -> Option<f64> {
+    v.sort_by(f64::total_cmp);
+    let n = v.len();
+    match n {
+        0 => None,
+        _ if n % 2 == 1 => Some(v[n / 2]),
+        _ => Some(f64::midpoint(v[n / 2 - 1], v[n / 2])),
+    }
+}
+
+fn thousands(x: f64) -> String {
+    if x < 100.0 {
+        return format!("{x:.*}", if x < 10.0 { 2 } else { 1 });
+    }
+    let digits = format!("{x:.0}");
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// The lines of a row by server, in the order servers first appear in.
+fn by_label<'a>(lines: &[&'a Line], labels: &[String]) -> Vec<Vec<&'a Line>> {
+    labels.iter().map(|l| lines.iter().copied().filter(|x| text(x, "label") == l).collect()).collect()
+}
+
+fn cell(lines: &[&Line], key: &str) -> String {
+    let ok: Vec<f64> = lines.iter().filter(|l| l["ok"] == true).filter_map(|l| number(l, key)).collect();
+    let failed = lines.iter().filter(|l| l["ok"] != true).count();
+    match (median(ok), failed) {
+        (Some(m), 0) => thousands(m),
+        (Some(m), _) => format!("{} ({failed} failed)", thousands(m)),
+        (None, 0) => "–".into(),
+        (None, _) => "failed".into(),
+    }
+}
+
+/// A row's lines by growing number of followers already there, or all together.
+fn parts<'a>(lines: Vec<&'a Line>) -> BTreeMap<u64, Vec<&'a Line>> {
+    let mut out: BTreeMap<u64, Vec<&'a Line>> = BTreeMap::new();
+    for l in lines {
+        out.entry(number(l, "followers_before").unwrap_or(0.0) as u64).or_default().push(l);
+    }
+    out
+}
+
+fn table(lines: &[Line]) -> String {
+    let mut labels: Vec<String> = Vec::new();
+    for l in lines {
+        if !labels.iter().any(|x| x == text(l, "label")) {
+            labels.push(text(l, "label").to_string());
+        }
+    }
+    let head = labels.iter().map(|l| format!(" {l} |")).collect::<String>();
+    let mut main = format!("| CPU µs per operation | mark |{head}\n|---|---:|{}\n", "---:|".repeat(labels.len()));
+    let mut side = String::new();
+    for row in ROWS {
+        for tls in [false, true] {
+            let of: Vec<&Line> = lines.iter().filter(|l| secured(l) == tls && (row.of)(l)).collect();
+            let mark = if tls { row.marks.1 } else { row.marks.0 };
+            let parts = parts(of);
+            let many = parts.len() > 1;
+            for (before, part) in parts {
+                let mut title = row.title.to_string();
+                if many {
+                    title += &format!(", at {}", thousands(before as f64));
+                }
+                if tls {
+                    title += ", TLS";
+                }
+                let cells = by_label(&part, &labels);
+                let row_of = |key: &str| cells.iter().map(|c| format!(" {} |", cell(c, key))).collect::<String>();
+                main += &format!("| {title} | {mark} |{}\n", row_of(row.key));
+                let details: String = SIDE
+                    .iter()
+                    .filter(|(_, k)| part.iter().any(|l| number(l, k).is_some()))
+                    .map(|(name, k)| format!("| {name} |{}\n", row_of(k)))
+                    .collect();
+                if !details.is_empty() && !many {
+                    let runs = cells.iter().map(|c| format!(" {} |", c.len())).collect::<String>();
+                    side += &format!(
+                        "\n#### {title}\n\n| |{head}\n|---|{}\n{details}| runs |{runs}\n",
+                        "---:|".repeat(labels.len())
+                    );
+                }
+            }
+        }
+    }
+    let mut failures: Vec<String> = Vec::new();
+    for l in lines.iter().filter(|l| l["ok"] != true) {
+        let e = l["errors"][0].as_str().unwrap_or("").replace('`', "'");
+        let f =
+            format!("- {}, {}: `{}`\n", text(l, "label"), text(l, "scenario"), e.chars().take(300).collect::<String>());
+        if !failures.contains(&f) {
+            failures.push(f);
+        }
+    }
+    if !failures.is_empty() {
+        side += &format!("\n#### Runs that failed, and count in no cell\n\n{}", failures.concat());
+    }
+    format!("{main}\n### Rates and latencies\n{side}")
+}
+
+/// Print the tables of result files.
+pub(crate) fn print(files: &[PathBuf]) -> Res<()> {
+    let mut lines: Vec<Line> = Vec::new();
+    for f in files {
+        let s = fs::read_to_string(f).map_err(|e| format!("{}: {e}", f.display()))?;
+        for l in s.lines().filter(|l| !l.trim().is_empty()) {
+            lines.push(serde_json::from_str(l).map_err(|e| format!("{}: {e}", f.display()))?);
+        }
+    }
+    print!("{}", table(&lines));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn medians_beside_marks_and_failures_apart() {
+        let run = |label: &str, us: f64, ok: bool| {
+            json!({"scenario": "chat", "label": label, "tls": "none", "ok": ok, "window": 4,
+                   "cpu_us_per_op": us, "errors": if ok { json!([]) } else { json!(["lost one"]) }})
+        };
+        let t = table(&[
+            run("a", 20.0, true),
+            run("a", 24.0, true),
+            run("a", 28.0, true),
+            run("b", 1234.0, true),
+            run("b", 1.0, false),
+        ]);
+        assert!(t.contains("| chat message delivered, 50 pairs, window 4 | 25 | 24.0 | 1,234 (1 failed) |"), "{t}");
+        assert!(t.contains("- b, chat: `lost one`"), "{t}");
+    }
+
+    #[test]
+    fn groups_digits() {
+        assert_eq!([9.5, 99.5, 999.6, 1_234_567.0].map(thousands), ["9.50", "99.5", "1,000", "1,234,567"]);
+    }
+}
