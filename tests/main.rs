@@ -5,3 +5,4 @@
 
 mod peers;
 mod stage;
+mod tidy;

@@ -9,8 +9,16 @@ use xmpp::xml::element_bytes;
 use xmpp::{Element, ns};
 
 use crate::config::{Config, Registration};
+use crate::extension::{Spec, Xep};
 use crate::extensions::caps;
 use crate::router::Router;
+
+/// What belongs to streams as such rather than to an extension.
+pub static SPEC: Spec = Spec {
+    name: "streams",
+    xeps: &[Xep::partial(368, "1.1.0"), Xep::complete(440, "1.0.0")],
+    config: "",
+};
 
 /// The settings for each door.
 #[derive(Debug)]
