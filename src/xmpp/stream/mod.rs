@@ -334,7 +334,12 @@ impl Stream {
     }
 
     fn take_stanza(&mut self, bytes: Bytes) -> Option<Event> {
+        let has_prefix = has_prefix(&bytes);
         match Stanza::parse_in(bytes, &self.context, &self.settings.limits) {
+            Ok(_) | Err(Unparsable::Malformed { .. }) if has_prefix => {
+                self.fail(Condition::BadNamespacePrefix.into());
+                None
+            }
             Ok(stanza) => match self.check_from(&stanza.head) {
                 Ok(()) if is_session_request(&stanza) => {
                     self.send(&Stanza::iq_result(&stanza.head, None));
@@ -463,6 +468,12 @@ enum Step {
     Bound(FullJid),
     /// The element is a request for registration.
     Register,
+}
+
+/// Whether an element's name has a prefix, which that of a stanza must not (RFC 6120 section 4.8.5).
+fn has_prefix(element: &[u8]) -> bool {
+    let end = element.iter().find(|&&b| matches!(b, b':' | b' ' | b'>' | b'/' | b'\t' | b'\r' | b'\n'));
+    end == Some(&b':')
 }
 
 /// RFC 3921 section 3: a request that has meant nothing since RFC 6121, and that old clients wait for.

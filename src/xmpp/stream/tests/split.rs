@@ -45,6 +45,29 @@ fn cut_once_anywhere() {
     }
 }
 
+/// SCRAM needs an answer to a challenge. Chance is the same every time here, so the answer is known beforehand.
+#[test]
+fn scram_cut_anywhere() {
+    use crate::sasl::client::{Binding, ClientExchange};
+    use crate::sasl::{ChannelBinding, Hash, decode_message, encode_message};
+    let sasl = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
+    let binding = Binding::Bound(ChannelBinding::TlsExporter, facts().exporter.unwrap());
+    let mut client = ClientExchange::new(Hash::Sha256, binding, None, "juliet", PASSWORD, "nonce", None);
+    let first = encode_message(client.first().as_bytes());
+    let first = format!("{HEADER}<auth {sasl} mechanism='SCRAM-SHA-256-PLUS'>{first}</auth>");
+    let said = hear_in_pieces([first.as_bytes()]).0;
+    let challenge = said.split_once("<challenge").unwrap().1.split_once('>').unwrap().1.split_once('<').unwrap().0;
+    let last = client.respond(&decode_message(challenge).unwrap()).unwrap();
+    let response = format!("<response {sasl}>{}</response>", encode_message(last.as_bytes()));
+    let conversation = [&first, &response, HEADER, BIND, "<presence/></stream:stream>"].concat();
+    let whole = hear_in_pieces([conversation.as_bytes()]);
+    assert!(whole.0.contains("<jid>juliet@im.example.com/balcony</jid>") && whole.1.contains("Presence"));
+    for at in 0..conversation.len() {
+        let (left, right) = conversation.as_bytes().split_at(at);
+        assert_eq!(hear_in_pieces([left, right]), whole, "cut at {at}");
+    }
+}
+
 #[test]
 fn byte_by_byte() {
     for conversation in conversations() {
