@@ -9,7 +9,7 @@ use std::time::Duration;
 use xmpp::stream::Condition;
 use xmpp::{BareJid, Jid, Stanza, ns, stanza};
 
-use crate::config::{Config, StoreEngine};
+use crate::config::Config;
 use crate::extension::{Kit, Mount};
 use crate::extensions;
 use crate::net::c2s::{self, Door};
@@ -69,19 +69,7 @@ impl World {
     /// # Errors
     /// A sentence that names the directory and what to do.
     pub async fn real(config: &Config) -> Result<Self, String> {
-        let engine = match config.store.engine {
-            StoreEngine::Memory => store::Engine::Memory,
-            StoreEngine::Sled => store::Engine::Sled,
-            StoreEngine::Fjall => store::Engine::Fjall,
-        };
-        let folder = config.data_directory.join("store");
-        let options = store::Options { engine_cache_bytes: config.store.cache_bytes, ..store::Options::default() };
-        let opened = tokio::task::spawn_blocking(move || store::open(engine, &folder, &options)).await;
-        let store = match opened {
-            Ok(Ok(store)) => store,
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(error) => return Err(format!("opening the store failed: {error}")),
-        };
+        let store = crate::tables::open_store(config).await?;
         Ok(Self { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), store })
     }
 }
@@ -156,7 +144,7 @@ impl House {
     fn tidy(&self) {
         self.router.expire_questions();
         let now = self.clock.now();
-        let silence = u64::from(self.config.limits.idle_seconds_max) * 1_000_000;
+        let silence = self.config.limits.idle_seconds_max * 1_000_000;
         for session in self.router.sessions.all() {
             let silent = now.saturating_sub(session.last_heard());
             if silent > silence + 60_000_000 {

@@ -4,16 +4,16 @@
 //! becomes a [`Finding`].
 
 pub mod dns;
-mod store;
+mod rows;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 
-pub use store::verify;
+pub use rows::verify;
 
 use crate::config::{Config, StoreEngine};
 use crate::net::certificate::{Certificate, self_made_files};
+use crate::tables::store_directory;
 
 /// How a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +71,7 @@ pub fn look(config: &Config, is_running: bool, now: i64) -> Vec<Finding> {
         findings.push(Finding::warning("`c2s.tls_required` is false: passwords and posts can travel unencrypted"));
     }
     certificates(config, now, &mut findings);
-    data_directory(&config.data_directory, &mut findings);
+    data_directory(config, &mut findings);
     if config.store.engine == StoreEngine::Memory {
         findings.push(Finding::warning("`store.engine` is \"memory\": everything is forgotten when the server stops"));
     }
@@ -117,8 +117,9 @@ fn certificates(config: &Config, now: i64, findings: &mut Vec<Finding>) {
     }
 }
 
-fn data_directory(folder: &Path, findings: &mut Vec<Finding>) {
+fn data_directory(config: &Config, findings: &mut Vec<Finding>) {
     use std::os::unix::fs::PermissionsExt;
+    let folder = &config.data_directory;
     let name = folder.display();
     match std::fs::metadata(folder) {
         Ok(found) if !found.is_dir() => {
@@ -129,6 +130,16 @@ fn data_directory(folder: &Path, findings: &mut Vec<Finding>) {
                 findings.push(Finding::good(format!("{name}: there, and closed to others")));
             } else {
                 findings.push(Finding::warning(format!("{name}: others can look into it; chmod 700 {name}")));
+            }
+            let directory = store_directory(config);
+            if let Some(engine) = store::Engine::of(&directory) {
+                let text = format!("{}: made by the engine \"{engine}\"", directory.display());
+                findings.push(if engine.name() == config.store.engine.name() {
+                    Finding::good(text)
+                } else {
+                    let asked = config.store.engine.name();
+                    Finding::bad(format!("{text}, and `store.engine` is \"{asked}\"; see `chirrup store copy --help`"))
+                });
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

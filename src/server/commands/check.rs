@@ -3,6 +3,7 @@
 use chirrup::check::{self, Finding, Weight};
 use chirrup::control::{self, Request};
 use chirrup::runtime::{Clock, SystemClock};
+use chirrup::tables;
 use clap::{Args, ValueEnum};
 
 use super::{ConfigArgs, Outcome, block_on, say};
@@ -39,7 +40,7 @@ pub(super) fn run(args: &CheckArgs) -> Outcome {
                 Err("a server is running on this data directory; stop it to check its store".to_owned())
             }
             Some(What::Store) => {
-                let store = chirrup::house::World::real(&config).await?.store;
+                let store = tables::open_existing_store(&config).await?;
                 let mut findings = check::verify(store.as_ref()).await;
                 if let Err(fault) = store.close().await {
                     findings.push(Finding { weight: Weight::Bad, text: fault.to_string() });

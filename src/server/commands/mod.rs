@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod serve;
+mod store;
 mod user;
 
 use std::future::Future;
@@ -32,6 +33,9 @@ enum Command {
     User(user::UserCommand),
     /// Say what is wrong with the configuration, the certificates, the data directory, the ports.
     Check(check::CheckArgs),
+    /// Work on a stopped server's store.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
 }
 
 /// Which configuration.
@@ -61,6 +65,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::User(command) => user::run(command),
         Command::Check(args) => check::run(&args),
+        Command::Store(command) => store::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

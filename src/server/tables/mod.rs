@@ -8,8 +8,11 @@ pub mod blocklist;
 pub mod cache;
 pub mod elements;
 pub mod offline;
+mod open;
 pub mod roster;
 mod row;
+
+pub use open::{open_existing_store, open_store, store_directory};
 
 /// The tables, by the first byte of their keys. A byte once used is never used for anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
