@@ -52,6 +52,7 @@ impl Sled {
 
 /// Opens when sled's own lock is free. The directory is ours (`directory.rs`), so the only holder there can be
 /// is a thread of sled's that has not noticed yet that its database was dropped.
+#[allow(clippy::disallowed_methods, reason = "on the thread that opens the store, which waits for nothing else")]
 fn open_when_let_go(config: &::sled::Config) -> Result<::sled::Db, Fault> {
     let mut patience = LET_GO_TRIES;
     loop {
