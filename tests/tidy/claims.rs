@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::{Arc, OnceLock};
 
-use chirrup::config::Config;
+use chirrup::config::{Config, Limits};
 use chirrup::extension::{Spec, Support, Xep};
 use chirrup::house::{House, World};
 use chirrup::net::streams;
@@ -133,4 +133,28 @@ fn the_description_lists_the_claims() {
     }
     text.push_str("  </Project>\n</rdf:RDF>\n");
     generated(&top().join("doap.xml"), &text);
+}
+
+/// `config.example.toml` is what the server and each extension say of their keys, joined; a house is built from it, so
+/// it holds no key that nobody reads.
+#[test]
+fn the_example_configuration_is_whole() {
+    let mut text = format!("{}{}", Config::EXAMPLE, Limits::EXAMPLE);
+    for spec in specs().iter().filter(|spec| !spec.config.is_empty()) {
+        text.push('\n');
+        text.push_str(spec.config);
+    }
+    generated(&top().join("config.example.toml"), &text);
+
+    let mut config = Config::parse(&text, None).unwrap();
+    let folder = std::env::temp_dir().join(format!("chirrup-example-{}", std::process::id()));
+    config.data_directory.clone_from(&folder);
+    let world = World {
+        clock: Arc::new(SimulatedClock::new(0)),
+        ids: Arc::new(SeededIds::new(1)),
+        store: Arc::new(store::Memory::new()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(House::build(config, world)).map(drop).unwrap();
+    let _nothing_to_keep = fs::remove_dir_all(folder);
 }
