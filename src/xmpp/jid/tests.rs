@@ -20,6 +20,8 @@ fn the_examples_of_the_rfc_are_addresses() {
         "fu\u{df}ball@example.com",
         "\u{3c0}@example.com",
         "\u{3c0}@example.com/\u{3c3}",
+        "\u{3c3}@example.com/foo",
+        "\u{3c2}@example.com/foo",
         "\u{3c0}@example.com/\u{2653}",
         "king@example.com/\u{265a}",
         "example.com",
@@ -53,7 +55,8 @@ fn one_address_written_in_several_ways_is_one() {
     }
 }
 
-/// RFC 7622 section 3.5, table 2, and more of their kind.
+/// RFC 7622 section 3.5, table 2, and more of their kind. Example 18, a leading space in a resourcepart, is no
+/// violation of OpaqueString, by which the same document prepares resourceparts.
 #[test]
 fn what_is_no_address_says_which_part_is_wrong() {
     use JidError::{Domain, Localpart, Resource, TooLong};

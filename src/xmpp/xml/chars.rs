@@ -18,7 +18,7 @@ pub(super) fn is_char(c: char) -> bool {
 pub(super) fn are_chars(text: &str) -> bool {
     let bytes = text.as_bytes();
     let has_control =
-        bytes.iter().fold(false, |found, &b| found | (b < 0x20 && b != b'\t' && b != b'\n' && b != b'\r'));
+        bytes.iter().fold(false, |found, &b| found | ((b < 0x20) & (b != b'\t') & (b != b'\n') & (b != b'\r')));
     if has_control {
         return false;
     }
