@@ -108,7 +108,9 @@ impl Stanza {
             Kind::Presence(_) => Kind::Presence(PresenceType::Error),
             Kind::Iq(_) => Kind::Iq(IqType::Error),
         };
-        let mut content = original.cloned().unwrap_or_default();
+        // What was said may itself have held an `<error/>`, which must not be taken for the one we give.
+        let repeated = |original: &Content| original.without(|child| child.is("error", crate::ns::CLIENT));
+        let mut content = original.map(repeated).unwrap_or_default();
         let mut bytes = Vec::with_capacity(128);
         error.render_into(&mut bytes);
         content.push_bytes("error", crate::ns::CLIENT, &bytes);

@@ -190,6 +190,9 @@ fn an_answer_turns_the_addresses_round() {
          <error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
     );
     assert_eq!(error.error(), Some(StanzaError::forbidden()));
+    let sly = parse("<message><error type='wait'><gone/></error><body/></message>").unwrap();
+    let error = Stanza::error_reply(&sly.head, Some(&sly.content), &StanzaError::forbidden()).unwrap();
+    assert_eq!(error.error(), Some(StanzaError::forbidden()));
     assert_eq!(asked.error(), None);
     let mut alone = Vec::new();
     result.render_alone_into(&mut alone, ns::CLIENT);
