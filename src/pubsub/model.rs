@@ -54,6 +54,8 @@ pub struct Tally {
     pub subscribers: u64,
     /// Affiliations of `owner`. In a [`Home::Account`] the account is one more, and is not counted.
     pub owners: u64,
+    /// Affiliations of any kind that are stored.
+    pub affiliations: u64,
 }
 
 /// One published item.
@@ -211,6 +213,12 @@ pub struct Limits {
     pub name_bytes_max: usize,
     /// Nodes of one home.
     pub nodes_max: u64,
+    /// Items of one node, whatever its configuration says: what `max` means here.
+    pub items_per_node_max: u64,
+    /// Subscriptions to one node.
+    pub subscriptions_per_node_max: u64,
+    /// Affiliations with one node.
+    pub affiliations_per_node_max: u64,
     /// Items, subscriptions, affiliations or nodes in one answer.
     pub page_items_max: u64,
     /// Bytes of items in one answer; the first item is always in it.
@@ -230,7 +238,10 @@ impl Default for Limits {
         Self {
             payload_bytes_max: 250_000,
             name_bytes_max: 1023,
-            nodes_max: 10_000,
+            nodes_max: 1_000_000,
+            items_per_node_max: 10_000_000,
+            subscriptions_per_node_max: 1_000_000,
+            affiliations_per_node_max: 10_000,
             page_items_max: 100,
             page_bytes_max: 1 << 20,
             batch_max: 100,

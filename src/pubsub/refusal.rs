@@ -35,6 +35,8 @@ pub enum Refusal {
     JidRequired,
     /// The resources of the caller hold as many subscriptions to this node as they may.
     TooManySubscriptions,
+    /// The node has as many affiliations as it may.
+    TooManyAffiliations(u64),
     /// The request names no node where it must.
     NodeIdRequired,
     /// The name of a node or an item is longer than this many bytes.
@@ -112,6 +114,7 @@ impl Refusal {
             Self::InvalidJid => (Modify, C::BadRequest, Some("invalid-jid")),
             Self::JidRequired => (Modify, C::BadRequest, Some("jid-required")),
             Self::TooManySubscriptions => (Wait, C::PolicyViolation, Some("too-many-subscriptions")),
+            Self::TooManyAffiliations(_) => (Cancel, C::NotAllowed, None),
             Self::NodeIdRequired => (Modify, C::BadRequest, Some("nodeid-required")),
             Self::NameTooLong(_) | Self::BadConfiguration(_) => (Modify, C::NotAcceptable, None),
             Self::ItemRequired => (Modify, C::BadRequest, Some("item-required")),
@@ -145,6 +148,7 @@ impl Refusal {
             Self::InvalidOptions(why) | Self::BadConfiguration(why) => why.clone(),
             Self::UnsupportedAccessModel(model) => format!("The access model {model} does not exist here."),
             Self::BatchTooBig(batch_max) => format!("At most {batch_max} can be named in one request."),
+            Self::TooManyAffiliations(max) => format!("A node has at most {max} affiliations."),
             Self::OneItemOnly => "One item is published or retracted at a time.".to_owned(),
             Self::Malformed(why) => (*why).to_owned(),
             _ => return None,

@@ -48,10 +48,13 @@ pub(super) fn set(
         if before == Affiliation::Owner {
             leaving.push((bare.clone(), before));
         }
-        draft.count_owner(before, after);
+        draft.count_affiliation(before, after);
         draft.changes.push(Change::SetAffiliation(bare.clone(), after));
         draft.tell(Audience::One(bare.into()), Event::Affiliation { jid: bare.clone(), affiliation: after });
         settle_subscriptions(&mut draft, entity, after);
+    }
+    if draft.tally.affiliations > view.limits.affiliations_per_node_max {
+        return Err(Refusal::TooManyAffiliations(view.limits.affiliations_per_node_max));
     }
     if view.home == Home::Service && draft.tally.owners == 0 {
         // Section 8.9.2.4: the last owner stays.

@@ -72,6 +72,7 @@ pub(super) fn new_node(
     let mut changes = Vec::with_capacity(3);
     if view.home == Home::Service {
         node.tally.owners = 1;
+        node.tally.affiliations = 1;
         changes.push(Change::SetAffiliation(caller.bare.clone(), Affiliation::Owner));
     }
     changes.insert(0, Change::CreateNode(node.clone()));

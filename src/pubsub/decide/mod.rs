@@ -105,7 +105,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn count_owner(&mut self, before: Affiliation, after: Affiliation) {
+    /// Counts an affiliation that changes.
+    fn count_affiliation(&mut self, before: Affiliation, after: Affiliation) {
+        if before != Affiliation::None {
+            self.tally.affiliations = self.tally.affiliations.saturating_sub(1);
+        }
+        if after != Affiliation::None {
+            self.tally.affiliations = self.tally.affiliations.saturating_add(1);
+        }
         if before == Affiliation::Owner {
             self.tally.owners = self.tally.owners.saturating_sub(1);
         }

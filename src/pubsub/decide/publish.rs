@@ -70,6 +70,10 @@ fn store(draft: &mut Draft<'_>, view: &View, item: Item, previous: Option<u64>) 
         None => draft.tally.items = draft.tally.items.saturating_add(1),
     }
     draft.changes.push(Change::PutItem(item));
+    if draft.tally.items > view.limits.items_per_node_max {
+        // What was asked to be kept is not thrown away for what comes after it.
+        return Err(Refusal::NodeFull);
+    }
     let Bound::At(max) = config.max_items else { return Ok(()) };
     if draft.tally.items <= max {
         return Ok(());

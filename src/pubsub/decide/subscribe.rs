@@ -39,7 +39,10 @@ pub(super) fn subscribe(view: &View, caller: &Caller, jid: &Jid, values: Option<
         }
         return Ok(draft.finish(reply));
     }
-    if current.is_none() && view.subscriptions.len() >= view.limits.subscriptions_per_jid_max {
+    if current.is_none()
+        && (view.subscriptions.len() >= view.limits.subscriptions_per_jid_max
+            || node.tally.subscribers >= view.limits.subscriptions_per_node_max)
+    {
         return Err(Refusal::TooManySubscriptions);
     }
     add(&mut draft, Subscription { jid: jid.clone(), state, since: 0, options });

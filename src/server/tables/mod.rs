@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod blocklist;
 pub mod cache;
 pub mod elements;
+pub mod nodes;
 pub mod offline;
 mod open;
 pub mod roster;
@@ -36,22 +37,24 @@ pub enum Table {
     Vcard = 0x15,
     /// account -> last presence and when.
     LastSeen = 0x16,
-    /// home, node -> version, configuration, counters.
+    /// home -> how many nodes; home, node -> configuration, counters.
     Nodes = 0x20,
     /// node, sequence -> item.
     Items = 0x21,
-    /// node, item id -> sequence.
+    /// node, item id -> sequence, publisher.
     ItemIds = 0x22,
     /// node, subscriber -> subscription.
     Subscriptions = 0x23,
     /// node, address -> affiliation.
     Affiliations = 0x24,
-    /// subscriber, home, node -> nothing: the other way round.
+    /// subscriber, home, node -> state: the other way round.
     SubscriptionsBySubscriber = 0x25,
-    /// expiry, node, sequence -> nothing.
+    /// expiry, node, sequence -> home and node.
     ItemExpiry = 0x26,
-    /// address, home, node -> nothing: affiliations the other way round.
+    /// address, home, node -> affiliation: the other way round.
     AffiliationsByEntity = 0x27,
+    /// node, sequence -> what is to be deleted of it: everything, or the items up to the sequence.
+    NodeRemains = 0x28,
 }
 
 impl Table {

@@ -81,6 +81,11 @@ impl Reader {
         std::str::from_utf8(&bytes).map(Box::from).map_err(|_| self.fault("has text that is not UTF-8"))
     }
 
+    /// Everything not read yet.
+    pub(super) fn rest(self) -> Bytes {
+        self.row
+    }
+
     fn fault(&self, wrong: &str) -> Fault {
         Fault::new(format!("a row of {} {wrong}", self.what))
     }

@@ -1,0 +1,251 @@
+//! What is read, each a bounded number of rows.
+
+use bytes::Bytes;
+use pubsub::model::ItemHead;
+use pubsub::{Affiliation, Item, Subscription};
+use store::{Fault, KeyBuilder, KeyReader, Page, Range, Store};
+use xmpp::{BareJid, Jid};
+
+use super::super::Table;
+use super::row::{
+    read_affiliation, read_item, read_item_head, read_node, read_subscription, read_tally,
+};
+use super::{
+    Held, NODE, Number, TALLY, affiliation_key, home_key, item_id_key, item_key, node_key, rows_of, sequence_of,
+    tally_key,
+};
+
+/// A row of [`own_subscriptions`]: the node and the subscription.
+pub type SubscriptionRow = (Box<str>, Subscription);
+
+fn broken(what: &str) -> Fault {
+    Fault::new(format!("a key of {what} has an unexpected shape"))
+}
+
+/// The node of that name.
+pub(super) async fn held(store: &dyn Store, home: &str, name: &str) -> Result<Option<Held>, Fault> {
+    let Some(row) = store.get(&node_key(home, name)).await? else { return Ok(None) };
+    // Read after the node: if it was deleted in between, there is none.
+    let Some(tally) = store.get(&tally_key(home, name)).await? else { return Ok(None) };
+    assemble(name, row, tally).map(Some)
+}
+
+fn assemble(name: &str, row: Bytes, tally: Bytes) -> Result<Held, Fault> {
+    let (mut node, number) = read_node(name, row)?;
+    let (tally, floor) = read_tally(tally)?;
+    node.tally = tally;
+    Ok(Held { node, number, floor })
+}
+
+/// How many nodes a home has.
+pub(super) async fn node_count(store: &dyn Store, home: &str) -> Result<u64, Fault> {
+    let row = store.get(&home_key(home)).await?;
+    Ok(store::counter(row.as_deref()).and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+}
+
+/// Up to `rows_max` nodes of a home whose names follow `after`, by name.
+pub(super) async fn nodes(store: &dyn Store, home: &str, after: Option<&str>, rows_max: usize) -> Result<Vec<Held>, Fault> {
+    let prefix = home_key(home);
+    let mut range = KeyBuilder::extend(&prefix).range().after(&prefix);
+    if let Some(after) = after {
+        range = range.after(&tally_key(home, after));
+    }
+    let mut found = Vec::new();
+    let mut pending: Option<(String, Bytes)> = None;
+    loop {
+        let rows = store.scan(range.clone(), Page::rows(200)).await?;
+        let is_complete = rows.is_complete;
+        for (key, value) in rows {
+            range = range.past(&key);
+            let mut reader = KeyReader::after(&key, prefix.len());
+            let name = reader.str()?;
+            match (reader.u8()?, pending.take()) {
+                (NODE, _) => pending = Some((name, value)),
+                (TALLY, Some((node, row))) if node == name => found.push(assemble(&name, row, value)?),
+                _ => return Err(broken("nodes")),
+            }
+            if found.len() >= rows_max {
+                return Ok(found);
+            }
+        }
+        if is_complete {
+            return Ok(found);
+        }
+    }
+}
+
+/// The stored affiliation of an entity.
+pub(super) async fn affiliation(store: &dyn Store, number: &Number, bare: &BareJid) -> Result<Affiliation, Fault> {
+    match store.get(&affiliation_key(number, bare)).await? {
+        Some(row) => read_affiliation(row),
+        None => Ok(Affiliation::None),
+    }
+}
+
+/// Up to `rows_max` affiliations that follow `after`, by address.
+pub(super) async fn affiliations(
+    store: &dyn Store,
+    number: &Number,
+    after: Option<&BareJid>,
+    rows_max: usize,
+) -> Result<Vec<(BareJid, Affiliation)>, Fault> {
+    let mut range = rows_of(Table::Affiliations, number);
+    if let Some(after) = after {
+        range = range.after(&affiliation_key(number, after));
+    }
+    let rows = store.scan(range, Page::rows(rows_max)).await?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let bare = KeyReader::after(&key, 1 + number.len()).str()?;
+            let bare = BareJid::new(&bare).map_err(|_| broken("affiliations"))?;
+            Ok((bare, read_affiliation(value)?))
+        })
+        .collect()
+}
+
+/// The subscriptions of a bare address and its resources.
+pub(super) async fn subscriptions_of(
+    store: &dyn Store,
+    number: &Number,
+    bare: &BareJid,
+    rows_max: usize,
+) -> Result<Vec<Subscription>, Fault> {
+    let range = Table::Subscriptions.key().fixed(number).str(bare.as_str()).range();
+    let rows = store.scan(range, Page::rows(rows_max)).await?;
+    rows.into_iter().map(|(key, value)| subscription(&key, value)).collect()
+}
+
+fn subscription(key: &Bytes, value: Bytes) -> Result<Subscription, Fault> {
+    let mut reader = KeyReader::after(key, 1 + size_of::<Number>());
+    let (bare, resource) = (reader.str()?, reader.str()?);
+    let bare = BareJid::new(&bare).map_err(|_| broken("subscriptions"))?;
+    let jid = if resource.is_empty() {
+        Jid::from(bare)
+    } else {
+        bare.with_resource(&resource).map_err(|_| broken("subscriptions"))?.into()
+    };
+    read_subscription(jid, value)
+}
+
+/// A page of subscriptions.
+#[derive(Debug, Default)]
+pub struct Subscribers {
+    /// Some, in the order of their addresses.
+    pub rows: Vec<Subscription>,
+    /// Where the next page begins; none after the last.
+    pub next: Option<Bytes>,
+}
+
+/// A page of all subscriptions to a node; `from` is where the page before ended.
+pub(super) async fn subscribers(
+    store: &dyn Store,
+    number: &Number,
+    from: Option<&Bytes>,
+    rows_max: usize,
+) -> Result<Subscribers, Fault> {
+    let mut range = rows_of(Table::Subscriptions, number);
+    if let Some(from) = from {
+        range = range.past(from);
+    }
+    let rows = store.scan(range, Page::rows(rows_max)).await?;
+    let next = if rows.is_complete { None } else { rows.last().map(|(key, _)| key.clone()) };
+    let rows = rows.into_iter().map(|(key, value)| subscription(&key, value)).collect::<Result<_, Fault>>()?;
+    Ok(Subscribers { rows, next })
+}
+
+/// Where the subscription of that address stands, to go on after it.
+pub(super) fn subscriber_position(number: &Number, jid: &Jid) -> Bytes {
+    super::subscription_key(number, jid)
+}
+
+/// The caller's own subscriptions at a home: node and state, up to `rows_max`.
+pub(super) async fn own_subscriptions(
+    store: &dyn Store,
+    bare: &BareJid,
+    home: &str,
+    rows_max: usize,
+) -> Result<Vec<SubscriptionRow>, Fault> {
+    let prefix = Table::SubscriptionsBySubscriber.key().str(bare.as_str()).str(home).build();
+    let rows = store.scan(KeyBuilder::extend(&prefix).range(), Page::rows(rows_max)).await?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let mut reader = KeyReader::after(&key, prefix.len());
+            let name = reader.str()?;
+            reader.fixed::<{ size_of::<Number>() }>()?;
+            let resource = reader.str()?;
+            let jid = if resource.is_empty() {
+                Jid::from(bare)
+            } else {
+                bare.with_resource(&resource).map_err(|_| broken("subscribers"))?.into()
+            };
+            Ok((name.into(), read_subscription(jid, value)?))
+        })
+        .collect()
+}
+
+/// The caller's own affiliations at a home, up to `rows_max`.
+pub(super) async fn own_affiliations(
+    store: &dyn Store,
+    bare: &BareJid,
+    home: &str,
+    rows_max: usize,
+) -> Result<Vec<(Box<str>, Affiliation)>, Fault> {
+    let prefix = Table::AffiliationsByEntity.key().str(bare.as_str()).str(home).build();
+    let rows = store.scan(KeyBuilder::extend(&prefix).range(), Page::rows(rows_max)).await?;
+    rows.into_iter()
+        .map(|(key, value)| Ok((KeyReader::after(&key, prefix.len()).str()?.into(), read_affiliation(value)?)))
+        .collect()
+}
+
+/// The head of the item with that id.
+pub(super) async fn item_head(store: &dyn Store, held: &Held, id: &str) -> Result<Option<ItemHead>, Fault> {
+    let Some(row) = store.get(&item_id_key(&held.number, id)).await? else { return Ok(None) };
+    let head = read_item_head(id, row)?;
+    Ok((head.sequence > held.floor).then_some(head))
+}
+
+/// The item at a position.
+pub(super) async fn item(store: &dyn Store, held: &Held, sequence: u64) -> Result<Option<Item>, Fault> {
+    let row = store.get(&item_key(&held.number, sequence)).await?;
+    row.map(|row| read_item(sequence, row)).transpose()
+}
+
+/// Which items, by position; both bounds are excluded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Between {
+    pub(super) after: u64,
+    pub(super) before: Option<u64>,
+}
+
+/// Items in their order, or newest first; and whether there are no more.
+pub(super) async fn items(
+    store: &dyn Store,
+    held: &Held,
+    between: Between,
+    is_reversed: bool,
+    page: Page,
+) -> Result<(Vec<Item>, bool), Fault> {
+    let after = between.after.max(held.floor);
+    let from = item_key(&held.number, after.saturating_add(1));
+    let mut range: Range = match between.before {
+        Some(before) => Range::between(from, item_key(&held.number, before)),
+        None => {
+            let mut end = item_key(&held.number, u64::MAX).to_vec();
+            end.push(0);
+            Range::between(from, end)
+        }
+    };
+    if range.is_empty() {
+        return Ok((Vec::new(), true));
+    }
+    if is_reversed {
+        range = range.reversed();
+    }
+    let rows = store.scan(range, page).await?;
+    let is_complete = rows.is_complete;
+    let items = rows.into_iter().map(|(key, value)| {
+        let sequence = sequence_of(&key).ok_or_else(|| broken("items"))?;
+        read_item(sequence, value)
+    });
+    Ok((items.collect::<Result<_, Fault>>()?, is_complete))
+}

@@ -1,0 +1,110 @@
+//! Nodes, their items, subscriptions and affiliations in the store.
+//!
+//! ```text
+//! home                                -> how many nodes
+//! home, name, 0                       -> number, creator, date, configuration
+//! home, name, 1                       -> version, counters
+//! number, sequence                    -> item
+//! number, item id                     -> sequence, publisher, date
+//! number, bare address, resource      -> subscription
+//! number, bare address                -> affiliation
+//! bare address, home, name, number, resource -> state of the subscription
+//! bare address, home, name, number    -> affiliation
+//! expiry, number, sequence            -> home, name
+//! number, sequence                    -> what remains to be deleted
+//! ```
+//!
+//! A node's number is drawn when it is created and never used again, so what is left of a deleted node can be cleared
+//! at leisure and is not found by one that takes its name. A publish writes the counters, the item and its id; the
+//! configuration is written when it changes. Items at or below the floor are gone already and wait to be cleared.
+
+mod cache;
+mod clear;
+mod load;
+mod recent;
+mod row;
+mod save;
+
+pub use cache::{Entry, Nodes, NodesLimits};
+pub use load::{SubscriptionRow, Subscribers};
+pub use recent::Recent;
+
+use bytes::Bytes;
+use pubsub::Node;
+use store::KeyBuilder;
+use xmpp::{BareJid, Jid};
+
+use super::Table;
+
+/// What a node's rows are found by.
+pub type Number = [u8; 16];
+
+/// A node as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// The node, with its counters.
+    pub node: Node,
+    /// Its number.
+    pub number: Number,
+    /// Items up to this sequence number are gone.
+    pub floor: u64,
+}
+
+const NODE: u8 = 0;
+const TALLY: u8 = 1;
+
+fn home_key(home: &str) -> Bytes {
+    Table::Nodes.key().str(home).build()
+}
+
+fn node_key(home: &str, name: &str) -> Bytes {
+    Table::Nodes.key().str(home).str(name).u8(NODE).build()
+}
+
+fn tally_key(home: &str, name: &str) -> Bytes {
+    Table::Nodes.key().str(home).str(name).u8(TALLY).build()
+}
+
+fn item_key(number: &Number, sequence: u64) -> Bytes {
+    Table::Items.key().fixed(number).u64(sequence).build()
+}
+
+/// The sequence number in an item's key.
+fn sequence_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+fn item_id_key(number: &Number, id: &str) -> Bytes {
+    Table::ItemIds.key().fixed(number).str(id).build()
+}
+
+fn subscription_key(number: &Number, jid: &Jid) -> Bytes {
+    let key = Table::Subscriptions.key().fixed(number).str(jid.as_bare_str());
+    key.str(jid.resource().unwrap_or_default()).build()
+}
+
+fn subscriber_key(jid: &Jid, home: &str, name: &str, number: &Number) -> Bytes {
+    let key = Table::SubscriptionsBySubscriber.key().str(jid.as_bare_str()).str(home).str(name);
+    key.fixed(number).str(jid.resource().unwrap_or_default()).build()
+}
+
+fn affiliation_key(number: &Number, bare: &BareJid) -> Bytes {
+    Table::Affiliations.key().fixed(number).str(bare.as_str()).build()
+}
+
+fn entity_key(bare: &BareJid, home: &str, name: &str, number: &Number) -> Bytes {
+    Table::AffiliationsByEntity.key().str(bare.as_str()).str(home).str(name).fixed(number).build()
+}
+
+fn expiry_key(expiry: u64, number: &Number, sequence: u64) -> Bytes {
+    Table::ItemExpiry.key().u64(expiry).fixed(number).u64(sequence).build()
+}
+
+fn remains_key(number: &Number, sequence: u64) -> Bytes {
+    Table::NodeRemains.key().fixed(number).u64(sequence).build()
+}
+
+/// Every row of a table that belongs to a node.
+fn rows_of(table: Table, number: &Number) -> store::Range {
+    KeyBuilder::range(table.key().fixed(number))
+}

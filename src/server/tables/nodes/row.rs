@@ -1,0 +1,183 @@
+//! How the values are written.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use pubsub::config::{FIELDS, field};
+use pubsub::model::{ItemHead, SubscriptionOptions};
+use pubsub::{Affiliation, Item, Node, NodeConfig, Subscription, SubscriptionState, Tally, Timestamp};
+use store::Fault;
+use xmpp::{BareJid, Jid};
+
+use super::super::row::{Reader, Writer};
+use super::Number;
+
+const FORMAT: u8 = 1;
+const WHAT: &str = "nodes";
+
+fn fault(wrong: &str) -> Fault {
+    Fault::new(format!("a row of {WHAT} {wrong}"))
+}
+
+fn bare(text: &str) -> Result<BareJid, Fault> {
+    BareJid::new(text).map_err(|error| fault(&format!("names {text}: {error}")))
+}
+
+/// Everything of a node that changes rarely. The configuration is written as its form: names and values.
+pub(super) fn write_node(node: &Node, number: &Number) -> Bytes {
+    let mut row = Writer::new(FORMAT).bytes(number).text(node.creator.as_str()).u64(node.created.0);
+    row = row.u64(FIELDS.len() as u64);
+    for field in FIELDS {
+        let values = (field.get)(&node.config);
+        row = row.text(field.var.trim_start_matches("pubsub#")).u64(values.len() as u64);
+        for value in values {
+            row = row.text(&value);
+        }
+    }
+    row.finish()
+}
+
+/// The node without its counters, and its number.
+pub(super) fn read_node(name: &str, row: Bytes) -> Result<(Node, Number), Fault> {
+    let mut row = Reader::new(row, FORMAT, WHAT)?;
+    let number = Number::try_from(&*row.bytes()?).map_err(|_| fault("has no number"))?;
+    let creator = bare(&row.text()?)?;
+    let created = Timestamp(row.u64()?);
+    let mut config = NodeConfig::service(0);
+    for _ in 0..row.u64()? {
+        let var = format!("pubsub#{}", row.text()?);
+        let values = (0..row.u64()?).map(|_| row.text()).collect::<Result<Vec<_>, Fault>>()?;
+        let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
+        // A field that no longer exists says nothing any more.
+        if let Some(field) = field(&var) {
+            (field.set)(&mut config, &values).map_err(|bad| fault(&format!("has a bad {var}: {}", bad.0)))?;
+        }
+    }
+    let node = Node { name: name.into(), creator, created, config: Arc::new(config), tally: Tally::default() };
+    Ok((node, number))
+}
+
+/// The counters. The version comes first, so that a batch can expect it.
+pub(super) fn write_tally(tally: &Tally, floor: u64) -> Bytes {
+    let mut row = BytesMut::with_capacity(56);
+    for number in [
+        tally.version,
+        tally.sequence,
+        tally.items,
+        tally.subscribers,
+        tally.owners,
+        tally.affiliations,
+        floor,
+    ] {
+        row.put_u64(number);
+    }
+    row.freeze()
+}
+
+pub(super) fn read_tally(mut row: Bytes) -> Result<(Tally, u64), Fault> {
+    let mut next = || row.try_get_u64().map_err(|_| fault("has too few counters"));
+    let tally = Tally {
+        version: next()?,
+        sequence: next()?,
+        items: next()?,
+        subscribers: next()?,
+        owners: next()?,
+        affiliations: next()?,
+    };
+    Ok((tally, next()?))
+}
+
+pub(super) fn write_item(item: &Item) -> Bytes {
+    let mut row = BytesMut::with_capacity(item.payload.len() + item.id.len() + item.publisher.as_str().len() + 32);
+    row.put_u8(FORMAT);
+    row.put_u64(item.published.0);
+    row.put_u64(item.updated.0);
+    for text in [&*item.id, item.publisher.as_str()] {
+        row.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        row.put_slice(text.as_bytes());
+    }
+    // The rest is the payload: reading it copies nothing.
+    row.put_slice(&item.payload);
+    row.freeze()
+}
+
+pub(super) fn read_item(sequence: u64, row: Bytes) -> Result<Item, Fault> {
+    let mut fields = Reader::new(row, FORMAT, WHAT)?;
+    let (published, updated) = (Timestamp(fields.u64()?), Timestamp(fields.u64()?));
+    let id = fields.text()?;
+    let publisher = fields.text()?;
+    Ok(Item { sequence, id, publisher: bare(&publisher)?, published, updated, payload: fields.rest() })
+}
+
+pub(super) fn write_item_head(item: &Item) -> Bytes {
+    Writer::new(FORMAT).u64(item.sequence).u64(item.published.0).text(item.publisher.as_str()).finish()
+}
+
+pub(super) fn read_item_head(id: &str, row: Bytes) -> Result<ItemHead, Fault> {
+    let mut row = Reader::new(row, FORMAT, WHAT)?;
+    let (sequence, published) = (row.u64()?, Timestamp(row.u64()?));
+    Ok(ItemHead { sequence, id: id.into(), publisher: bare(&row.text()?)?, published })
+}
+
+const DELIVER: u8 = 0b01;
+const BODY: u8 = 0b10;
+
+pub(super) fn write_subscription(subscription: &Subscription) -> Bytes {
+    let options = subscription.options;
+    Writer::new(FORMAT)
+        .u8(u8::from(subscription.state == SubscriptionState::Subscribed))
+        .u64(subscription.since)
+        .u8(if options.deliver { DELIVER } else { 0 } | if options.include_body { BODY } else { 0 })
+        .finish()
+}
+
+pub(super) fn read_subscription(jid: Jid, row: Bytes) -> Result<Subscription, Fault> {
+    let mut row = Reader::new(row, FORMAT, WHAT)?;
+    let state = if row.u8()? == 1 { SubscriptionState::Subscribed } else { SubscriptionState::Pending };
+    let since = row.u64()?;
+    let options = row.u8()?;
+    let options = SubscriptionOptions { deliver: options & DELIVER != 0, include_body: options & BODY != 0 };
+    Ok(Subscription { jid, state, since, options })
+}
+
+pub(super) fn write_affiliation(affiliation: Affiliation) -> Bytes {
+    Writer::new(FORMAT).text(affiliation.as_str()).finish()
+}
+
+pub(super) fn read_affiliation(row: Bytes) -> Result<Affiliation, Fault> {
+    let mut row = Reader::new(row, FORMAT, WHAT)?;
+    Affiliation::parse(&row.text()?).ok_or_else(|| fault("has an unknown affiliation"))
+}
+
+/// Where an item that expires lives.
+pub(super) fn write_place(home: &str, name: &str) -> Bytes {
+    Writer::new(FORMAT).text(home).text(name).finish()
+}
+
+pub(super) fn read_place(row: Bytes) -> Result<(Box<str>, Box<str>), Fault> {
+    let mut row = Reader::new(row, FORMAT, WHAT)?;
+    Ok((row.text()?, row.text()?))
+}
+
+/// What remains of a node or of its items.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Remains {
+    /// Not before this time, in microseconds since the Unix epoch: somebody may still be reading.
+    pub(super) not_before: u64,
+    /// Everything, not only items.
+    pub(super) is_whole: bool,
+    /// Where it was.
+    pub(super) home: Box<str>,
+    /// What it was called.
+    pub(super) name: Box<str>,
+}
+
+pub(super) fn write_remains(remains: &Remains) -> Bytes {
+    let row = Writer::new(FORMAT).u64(remains.not_before).u8(u8::from(remains.is_whole));
+    row.text(&remains.home).text(&remains.name).finish()
+}
+
+pub(super) fn read_remains(row: Bytes) -> Result<Remains, Fault> {
+    let mut row = Reader::new(row, FORMAT, WHAT)?;
+    Ok(Remains { not_before: row.u64()?, is_whole: row.u8()? != 0, home: row.text()?, name: row.text()? })
+}
