@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod extension;
 pub mod extensions;
+pub mod fanout;
 pub mod house;
 pub mod net;
 pub mod notify;

@@ -87,6 +87,15 @@ pub fn tail(origin: &Origin<'_>, event: &Event, has_body: bool) -> Bytes {
     }
 }
 
+/// Whether the message for an event is a headline: for who is there, and not to be kept for who is away.
+#[must_use]
+pub fn is_headline(event: &Event, config: &NodeConfig) -> bool {
+    match event {
+        Event::Subscription { .. } | Event::Affiliation { .. } | Event::AuthorizationWanted { .. } => false,
+        _ => config.notification_type == NotificationType::Headline,
+    }
+}
+
 /// The newest item, sent because somebody subscribed or came online, and not because it is new (XEP-0203).
 #[must_use]
 pub fn last_item(origin: &Origin<'_>, item: &Item, has_body: bool) -> Bytes {

@@ -7,6 +7,7 @@ pub mod caps;
 pub mod disco;
 pub mod messages;
 pub mod offline;
+pub mod pep;
 pub mod ping;
 pub mod presence;
 pub mod private;
@@ -52,6 +53,7 @@ pub fn furnish(
         register::Register::new(kit, accounts, config),
         private::Private::new(kit, config),
         vcard::Vcard::new(kit, config),
+        pep::Pep::new(kit, accounts, Arc::new(pep::Rosters::new(&books)), config),
     ])
 }
 

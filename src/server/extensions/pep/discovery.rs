@@ -1,0 +1,162 @@
+//! Service discovery of accounts and their nodes (XEP-0060 sections 5.1 to 5.5, XEP-0163 section 7).
+
+use std::sync::Arc;
+
+use pubsub::access::{Standing, may_see};
+use pubsub::config::AccessModel;
+use pubsub::request::{Relation, effective};
+use pubsub::{Caller, Home, Refusal, Request};
+use store::Fault;
+use xmpp::paging::{Page, Query, Start};
+use xmpp::{BareJid, Element, StanzaError};
+
+use super::Pep;
+use super::serve::Failure;
+use crate::extension::{self, BoxFuture, fault};
+use crate::tables::nodes::Held;
+
+/// Nodes looked at for one answer, whether they may be seen or not.
+const NODES_READ_MAX: usize = 2_000;
+
+impl extension::Discoverable for PepHandle {
+    fn may_discover(&self, caller: extension::Caller, account: BareJid) -> BoxFuture<Result<(), StanzaError>> {
+        let pep = Arc::clone(&self.0);
+        Box::pin(async move { pep.may_discover(&Caller::new(caller.jid), &account).await })
+    }
+
+    fn info(
+        &self,
+        caller: extension::Caller,
+        account: BareJid,
+        node: Box<str>,
+    ) -> BoxFuture<Result<Vec<Element>, StanzaError>> {
+        let pep = Arc::clone(&self.0);
+        let request = Request::NodeInformation { node: (*node).into() };
+        Box::pin(async move { pep.discover(&Caller::new(caller.jid), &account, &request).await })
+    }
+
+    fn items(
+        &self,
+        caller: extension::Caller,
+        account: BareJid,
+        node: Option<Box<str>>,
+        query: Element,
+    ) -> BoxFuture<Result<Vec<Element>, StanzaError>> {
+        let pep = Arc::clone(&self.0);
+        Box::pin(async move {
+            let caller = Caller::new(caller.jid);
+            let page = Query::parse(&query)
+                .map_err(|bad| StanzaError::bad_request().with_text(bad.to_string()))?
+                .unwrap_or_default();
+            let request = match node {
+                Some(node) => Request::NodeItems { node: (*node).into(), page },
+                None => {
+                    pep.may_discover(&caller, &account).await?;
+                    Request::Nodes { page }
+                }
+            };
+            pep.discover(&caller, &account, &request).await
+        })
+    }
+}
+
+/// What the discovery extension is given.
+pub(super) struct PepHandle(pub(super) Arc<Pep>);
+
+impl Pep {
+    /// Who may know that an account exists: itself, who sees its presence, and anyone if it has something to show to
+    /// anyone. To others it is as if there were none (RFC 6121 section 8.5.1).
+    async fn may_discover(&self, caller: &Caller, account: &BareJid) -> Result<(), StanzaError> {
+        let hidden = StanzaError::service_unavailable;
+        if !self.accounts.exists(account).await.map_err(|error| fault("accounts", &error))? {
+            return Err(hidden());
+        }
+        if caller.bare == *account {
+            return Ok(());
+        }
+        let relation = self.contacts.relation(account, &caller.bare).await.map_err(|error| fault("rosters", &error))?;
+        if relation.sees_presence {
+            return Ok(());
+        }
+        let seen = self.nodes_seen(account, caller, &Query { max: Some(1), ..Query::default() }).await;
+        match seen {
+            Ok((nodes, _)) if !nodes.is_empty() => Ok(()),
+            Ok(_) => Err(hidden()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The children of the answer to a disco query.
+    async fn discover(
+        &self,
+        caller: &Caller,
+        account: &BareJid,
+        request: &Request,
+    ) -> Result<Vec<Element>, StanzaError> {
+        let Some(query) = self.read(account, caller, request).await? else { return Ok(Vec::new()) };
+        let query = xmpp::xml::parse_element(&query, "").map_err(|_| StanzaError::internal_server_error())?;
+        Ok(query.children().cloned().collect())
+    }
+
+    /// The nodes of an account that the caller may know of, in the order of their names.
+    pub(super) async fn nodes_seen(
+        &self,
+        account: &BareJid,
+        caller: &Caller,
+        query: &Query,
+    ) -> Result<(Vec<Held>, Option<Page>), Failure> {
+        let size = query.size(usize::try_from(self.limits.page_items_max).unwrap_or(usize::MAX));
+        let mut after: Option<Box<str>> = match query.start() {
+            Start::First => None,
+            Start::After(name) => Some(name.into()),
+            Start::Before(_) | Start::Last | Start::Index(_) => return Err(Refusal::Unsupported("rsm").into()),
+        };
+        // Looked up once, whether or not a node asks for it.
+        let relation = match caller.bare == *account {
+            true => Relation::default(),
+            false => self.contacts.relation(account, &caller.bare).await?,
+        };
+        let mut seen = Vec::new();
+        let mut read = 0;
+        let mut is_complete = false;
+        while seen.len() < size && read < NODES_READ_MAX && !is_complete {
+            let page = self.nodes.of_home(account, after.as_deref(), 200).await?;
+            is_complete = page.len() < 200;
+            for held in page {
+                read += 1;
+                after = Some(Box::from(&*held.node.name));
+                if self.is_seen(account, caller, &held, &relation).await? {
+                    seen.push(held);
+                }
+                if seen.len() == size {
+                    is_complete = false;
+                    break;
+                }
+            }
+        }
+        let is_page = *query != Query::default() || !is_complete;
+        let set = is_page.then(|| Page {
+            first: seen.first().map(|held| held.node.name.to_string()),
+            last: seen.last().map(|held| held.node.name.to_string()),
+            index: None,
+            count: None,
+        });
+        Ok((seen, set))
+    }
+
+    async fn is_seen(
+        &self,
+        account: &BareJid,
+        caller: &Caller,
+        held: &Held,
+        relation: &Relation,
+    ) -> Result<bool, Fault> {
+        let config = &held.node.config;
+        if caller.bare == *account || config.access_model == AccessModel::Open && held.node.tally.affiliations == 0 {
+            return Ok(true);
+        }
+        let stored = self.nodes.affiliation(held, &caller.bare).await?;
+        let affiliation = effective(Home::Account, account, &caller.bare, stored);
+        Ok(may_see(config, &Standing { affiliation, is_subscribed: false, relation }).is_ok())
+    }
+}

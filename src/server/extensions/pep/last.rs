@@ -1,0 +1,149 @@
+//! Moments: newest items to who comes online (XEP-0163 section 4.3.4), and what time and removal undo.
+
+use std::sync::Arc;
+
+use pubsub::access::{Standing, may_be_notified};
+use pubsub::config::SendLast;
+use pubsub::request::{Relation, effective};
+use pubsub::{Caller, Home, Request};
+use store::Fault;
+use xmpp::{BareJid, Jid};
+
+use super::Pep;
+use crate::extension::{Listener, Pending, fault};
+use crate::session::Session;
+use crate::session::interest::Interest;
+
+/// Hears of moments for pubsub.
+pub(super) struct Online(pub(super) Arc<Pep>);
+
+impl Listener for Online {
+    /// What a resource wants is known: it is sent the newest items of its own account and of everyone it sees.
+    fn caps_learned(&self, session: &Arc<Session>) -> Pending<()> {
+        let Some(interest) = interest_of(session).filter(|interest| !interest.notify.is_empty()) else {
+            return Pending::now(());
+        };
+        let (pep, session) = (Arc::clone(&self.0), Arc::clone(session));
+        Pending::later(async move {
+            if let Err(error) = pep.tell_newcomer(&session, &interest).await {
+                let _logged = fault("nodes", &error);
+            }
+        })
+    }
+
+    /// A contact may see the account's presence from now on, and with it its nodes.
+    fn subscription_changed(&self, account: &BareJid, contact: &BareJid, may_see: bool, _sees: bool) -> Pending<()> {
+        let Some(router) = self.0.router.upgrade() else { return Pending::now(()) };
+        if !may_see || !router.serves(account.domain()) || !router.sessions.any(contact.as_str()) {
+            return Pending::now(());
+        }
+        let (pep, account, contact) = (Arc::clone(&self.0), account.clone(), contact.clone());
+        Pending::later(async move {
+            for session in router.sessions.of(contact.as_str()) {
+                let Some(interest) = interest_of(&session) else { continue };
+                if let Err(error) = pep.tell_last_items(&account, &session, &interest).await {
+                    let _logged = fault("nodes", &error);
+                }
+            }
+        })
+    }
+
+    fn minute_passed(&self, now: u64) -> Pending<()> {
+        let pep = Arc::clone(&self.0);
+        Pending::later(async move { pep.housekeep(now).await })
+    }
+
+    fn account_removed(&self, account: &BareJid) -> Pending<()> {
+        let (pep, account) = (Arc::clone(&self.0), account.clone());
+        Pending::later(async move { pep.forget_account(&account).await })
+    }
+}
+
+fn interest_of(session: &Session) -> Option<Arc<Interest>> {
+    session.state().available.as_ref().and_then(|available| available.interest.clone())
+}
+
+impl Pep {
+    async fn tell_newcomer(&self, session: &Arc<Session>, interest: &Interest) -> Result<(), Fault> {
+        let own = session.jid.bare();
+        self.tell_last_items(&own, session, interest).await?;
+        let Some(router) = self.router.upgrade() else { return Ok(()) };
+        for contact in self.contacts.watched(&own).await? {
+            if contact != own && router.serves(contact.domain()) {
+                self.tell_last_items(&contact, session, interest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest items of the nodes of `home` that a resource wants and may read.
+    async fn tell_last_items(&self, home: &BareJid, session: &Arc<Session>, interest: &Interest) -> Result<(), Fault> {
+        if self.nodes.count(home).await? == 0 {
+            return Ok(());
+        }
+        let who = session.jid.bare();
+        let relation = match who == *home {
+            true => Relation::default(),
+            false => self.contacts.relation(home, &who).await?,
+        };
+        for name in &interest.notify {
+            if name.len() > self.limits.name_bytes_max {
+                continue;
+            }
+            let entry = self.nodes.entry(home, name);
+            let Some(held) = self.nodes.held(&entry).await? else { continue };
+            let config = &held.node.config;
+            if config.send_last_published_item != SendLast::OnSubAndPresence
+                || !config.deliver_notifications
+                || held.node.tally.items == 0
+            {
+                continue;
+            }
+            let stored = self.nodes.affiliation(&held, &who).await?;
+            let affiliation = effective(Home::Account, home, &who, stored);
+            if may_be_notified(config, &Standing { affiliation, is_subscribed: false, relation: &relation }) {
+                self.fanout.tell_last_item(&entry, &held, &Jid::from(&session.jid)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// An account is gone: its nodes go, and its subscriptions to others' nodes.
+    async fn forget_account(&self, account: &BareJid) {
+        let caller = Caller::new(account.into());
+        loop {
+            let nodes = match self.nodes.of_home(account, None, 100).await {
+                Ok(nodes) if nodes.is_empty() => break,
+                Ok(nodes) => nodes,
+                Err(error) => {
+                    let _logged = fault("nodes", &error);
+                    return;
+                }
+            };
+            for held in nodes {
+                let request = Request::Delete { node: held.node.name.clone(), redirect: None };
+                if self.do_change(account, &caller, request).await.is_err() {
+                    return;
+                }
+            }
+        }
+        loop {
+            let subscriptions = match self.nodes.subscriptions_anywhere(account).await {
+                Ok(found) if found.is_empty() => return,
+                Ok(found) => found,
+                Err(error) => {
+                    let _logged = fault("nodes", &error);
+                    return;
+                }
+            };
+            let mut is_progress = false;
+            for (home, node, jid) in subscriptions {
+                let request = Request::Unsubscribe { node: (*node).into(), jid };
+                is_progress |= self.do_change(&home, &caller, request).await.is_ok();
+            }
+            if !is_progress {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! XEP-0060 and XEP-0163: every account a pubsub service.
+//!
+//! Takes requests to accounts, loads what each needs, has the engine decide, commits, answers, and queues the notices;
+//! the rules themselves are in the room `pubsub`. Also tells newest items to who comes online (`last`), answers
+//! discovery of accounts and their nodes (`discovery`), and removes what has expired.
+
+mod contacts;
+mod discovery;
+mod expiry;
+mod last;
+mod lists;
+mod serve;
+
+pub use contacts::Rosters;
+
+use std::sync::{Arc, Weak};
+
+use pubsub::Limits;
+use xmpp::ns;
+
+use crate::config::Config;
+use crate::extension::{Extension, Identity, Kit, Mount, Spec, To, Xep};
+use crate::fanout::Fanout;
+use crate::fanout::contacts::Contacts;
+use crate::router::Router;
+use crate::runtime::{Clock, Ids};
+use crate::tables::accounts::Accounts;
+use crate::tables::nodes::{Nodes, NodesLimits};
+
+/// Pubsub at accounts.
+pub struct Pep {
+    // The router owns the wiring, the wiring owns this.
+    router: Weak<Router>,
+    nodes: Arc<Nodes>,
+    fanout: Fanout,
+    contacts: Arc<dyn Contacts>,
+    accounts: Arc<Accounts>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    limits: Limits,
+}
+
+static SPEC: Spec = Spec {
+    name: "pep",
+    xeps: &[
+        Xep::partial(60, "1.30.0"),
+        Xep::complete(163, "1.2.2"),
+        Xep::complete(277, "0.6.7"),
+        Xep::complete(472, "0.2.1"),
+        Xep::complete(59, "1.0"),
+    ],
+    config: "",
+};
+
+/// Features of an account as a pubsub service (XEP-0060 section 10).
+const FEATURES: &[&str] = &[
+    "http://jabber.org/protocol/pubsub#access-presence",
+    "http://jabber.org/protocol/pubsub#auto-create",
+    "http://jabber.org/protocol/pubsub#auto-subscribe",
+    "http://jabber.org/protocol/pubsub#config-node",
+    "http://jabber.org/protocol/pubsub#config-node-max",
+    "http://jabber.org/protocol/pubsub#create-and-configure",
+    "http://jabber.org/protocol/pubsub#create-nodes",
+    "http://jabber.org/protocol/pubsub#delete-items",
+    "http://jabber.org/protocol/pubsub#delete-nodes",
+    "http://jabber.org/protocol/pubsub#filtered-notifications",
+    "http://jabber.org/protocol/pubsub#instant-nodes",
+    "http://jabber.org/protocol/pubsub#item-ids",
+    "http://jabber.org/protocol/pubsub#last-published",
+    "http://jabber.org/protocol/pubsub#manage-subscriptions",
+    "http://jabber.org/protocol/pubsub#member-affiliation",
+    "http://jabber.org/protocol/pubsub#meta-data",
+    "http://jabber.org/protocol/pubsub#modify-affiliations",
+    "http://jabber.org/protocol/pubsub#multi-items",
+    "http://jabber.org/protocol/pubsub#outcast-affiliation",
+    "http://jabber.org/protocol/pubsub#persistent-items",
+    "http://jabber.org/protocol/pubsub#presence-notifications",
+    "http://jabber.org/protocol/pubsub#presence-subscribe",
+    "http://jabber.org/protocol/pubsub#publish",
+    "http://jabber.org/protocol/pubsub#publish-node-full",
+    "http://jabber.org/protocol/pubsub#publish-only-affiliation",
+    "http://jabber.org/protocol/pubsub#publish-options",
+    "http://jabber.org/protocol/pubsub#publisher-affiliation",
+    "http://jabber.org/protocol/pubsub#pubsub-on-a-jid",
+    "http://jabber.org/protocol/pubsub#purge-nodes",
+    "http://jabber.org/protocol/pubsub#retract-items",
+    "http://jabber.org/protocol/pubsub#retrieve-affiliations",
+    "http://jabber.org/protocol/pubsub#retrieve-default",
+    "http://jabber.org/protocol/pubsub#retrieve-items",
+    "http://jabber.org/protocol/pubsub#retrieve-subscriptions",
+    "http://jabber.org/protocol/pubsub#rsm",
+    "http://jabber.org/protocol/pubsub#subscribe",
+    "http://jabber.org/protocol/pubsub#subscription-notifications",
+    "http://jabber.org/protocol/pubsub#subscription-options",
+    ns::RSM,
+    ns::SOCIAL_FEED,
+    ns::MICROBLOG,
+];
+
+impl Pep {
+    /// Pubsub over the kit's store, for the contacts that `contacts` knows. Starts the tasks that tell.
+    #[must_use]
+    pub fn new(kit: &Kit, accounts: &Arc<Accounts>, contacts: Arc<dyn Contacts>, config: &Config) -> Arc<Self> {
+        let bounds = &config.limits;
+        let limits = Limits {
+            payload_bytes_max: bounds.pubsub_payload_bytes_max as u64,
+            nodes_max: bounds.pubsub_nodes_per_account_max as u64,
+            items_per_node_max: bounds.pubsub_items_per_node_max as u64,
+            subscriptions_per_node_max: bounds.pubsub_subscriptions_per_node_max as u64,
+            affiliations_per_node_max: bounds.pubsub_affiliations_per_node_max as u64,
+            page_items_max: bounds.pubsub_page_items_max as u64,
+            ..Limits::default()
+        };
+        let nodes = Arc::new(Nodes::new(Arc::clone(&kit.store), NodesLimits::default()));
+        let router = Arc::downgrade(&kit.router);
+        let ids = Arc::clone(&kit.ids);
+        let fanout = Fanout::start(router.clone(), Arc::clone(&nodes), Arc::clone(&contacts), Arc::clone(&ids));
+        let (accounts, clock) = (Arc::clone(accounts), Arc::clone(&kit.clock));
+        Arc::new(Self { router, nodes, fanout, contacts, accounts, clock, ids, limits })
+    }
+
+    /// The time, as the engine counts it.
+    fn now(&self) -> pubsub::Timestamp {
+        pubsub::Timestamp(self.clock.now() / 1000)
+    }
+}
+
+impl Extension for Pep {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn mount(self: Arc<Self>, at: &mut Mount) {
+        at.identity(To::ACCOUNT, Identity { category: "pubsub", type_: "pep", name: "" });
+        at.iq_get(To::ACCOUNT, ("pubsub", ns::PUBSUB), &self, Self::get);
+        at.iq_set(To::ACCOUNT, ("pubsub", ns::PUBSUB), &self, Self::set);
+        at.iq_get(To::ACCOUNT, ("pubsub", ns::PUBSUB_OWNER), &self, Self::get_owner);
+        at.iq_set(To::ACCOUNT, ("pubsub", ns::PUBSUB_OWNER), &self, Self::set_owner);
+        // It has a namespace, but no registry knows it as a feature.
+        at.unfeature(To::ACCOUNT, ns::PUBSUB_OWNER);
+        for feature in FEATURES {
+            at.feature(To::ACCOUNT, feature);
+        }
+        at.account_nodes(Arc::new(discovery::PepHandle(Arc::clone(&self))));
+        at.listener(Arc::new(last::Online(self)));
+    }
+}

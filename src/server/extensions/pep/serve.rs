@@ -1,0 +1,298 @@
+//! One request, from the IQ to the answer.
+
+use std::sync::Arc;
+
+use pubsub::request::Entity;
+use pubsub::wire::reply::{Rendered, render, unmodified};
+use pubsub::{Caller, Decision, Home, Needs, Refusal, Request, View, decide, wire};
+use store::{CommitError, Fault};
+use tokio::sync::oneshot;
+use xmpp::stanza::Content;
+use xmpp::{BareJid, Stanza, StanzaError, ns};
+
+use super::Pep;
+use crate::extension::{Answer, Asked, Reply, fault};
+use crate::fanout::Job;
+use crate::tables::nodes::{Entry, Held, Number};
+
+/// How often a request is decided anew because somebody else was first. The turnstile makes that rare.
+const ATTEMPTS: usize = 4;
+
+/// Why a request came to nothing.
+pub(super) enum Failure {
+    /// The engine said no.
+    Refused(Refusal),
+    /// Ours.
+    Fault(Fault),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Failure> for StanzaError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal.to_error(),
+            Failure::Fault(error) => fault("nodes", &error),
+        }
+    }
+}
+
+/// What came of a change.
+struct Changed {
+    reply: pubsub::Reply,
+    /// Tells the fan-out that it may begin; absent when there is nothing to tell.
+    go: Option<oneshot::Sender<bool>>,
+}
+
+impl Pep {
+    pub(super) async fn get(self: Arc<Self>, asked: Asked) -> Answer {
+        let request = wire::parse(false, &asked.open()?);
+        self.serve(asked, request, ns::PUBSUB).await
+    }
+
+    pub(super) async fn set(self: Arc<Self>, asked: Asked) -> Answer {
+        let request = wire::parse(true, &asked.open()?);
+        self.serve(asked, request, ns::PUBSUB).await
+    }
+
+    pub(super) async fn get_owner(self: Arc<Self>, asked: Asked) -> Answer {
+        let request = wire::parse_owner(false, &asked.open()?);
+        self.serve(asked, request, ns::PUBSUB_OWNER).await
+    }
+
+    pub(super) async fn set_owner(self: Arc<Self>, asked: Asked) -> Answer {
+        let request = wire::parse_owner(true, &asked.open()?);
+        self.serve(asked, request, ns::PUBSUB_OWNER).await
+    }
+
+    async fn serve(&self, asked: Asked, request: Result<Request, Refusal>, namespace: &'static str) -> Answer {
+        let request = request.map_err(|refusal| refusal.to_error())?;
+        let caller = Caller::new(asked.caller.jid.clone());
+        if request.is_change() {
+            let changed = match self.change(&asked.to, &caller, request).await {
+                Err(Failure::Refused(Refusal::Unmodified(entries))) => return self.unmodified(&asked, *entries).await,
+                other => other?,
+            };
+            return self.answer_change(&asked, changed, namespace).await;
+        }
+        let payload = self.read(&asked.to, &caller, &request).await?;
+        Ok(match payload {
+            Some(bytes) => Reply::Bytes { name: "pubsub", ns: namespace, bytes },
+            None => Reply::Empty,
+        })
+    }
+
+    /// The answer first, then the notices: who publishes knows that it did before it hears of it.
+    async fn answer_change(&self, asked: &Asked, changed: Changed, namespace: &'static str) -> Answer {
+        let reply = match render(&changed.reply) {
+            Rendered::Payload(bytes) => Stanza::iq_result_bytes(&asked.stanza.head, "pubsub", namespace, &bytes),
+            Rendered::Empty | Rendered::List(_) => Stanza::iq_result(&asked.stanza.head, None),
+        };
+        self.deliver(asked, reply).await;
+        if let Some(go) = changed.go {
+            let _told = go.send(true);
+        }
+        Ok(Reply::Sent)
+    }
+
+    async fn deliver(&self, asked: &Asked, reply: Stanza) {
+        match (&asked.caller.session, self.router.upgrade()) {
+            (Some(session), _) => drop(session.deliver(reply.render())),
+            (None, Some(router)) => router.answer(reply).await,
+            (None, None) => {}
+        }
+    }
+
+    /// The error of [`Refusal::Unmodified`] has company: the entries that could not be changed.
+    async fn unmodified(&self, asked: &Asked, entries: pubsub::decision::Unmodified) -> Answer {
+        let mut content = Content::empty();
+        content.push_bytes("pubsub", ns::PUBSUB_OWNER, &unmodified(&entries));
+        let error = Refusal::Unmodified(Box::new(entries)).to_error();
+        match Stanza::error_reply(&asked.stanza.head, Some(&content), &error) {
+            Some(reply) => {
+                self.deliver(asked, reply).await;
+                Ok(Reply::Sent)
+            }
+            None => Err(error),
+        }
+    }
+
+    /// Decides and commits, and waits until that is durable.
+    async fn change(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<Changed, Failure> {
+        let instant: pubsub::model::NodeName;
+        let name = match request.node() {
+            Some(name) => name,
+            None => {
+                // An instant node: the name is ours to choose.
+                instant = self.ids.id().into();
+                &instant
+            }
+        };
+        if name.len() > self.limits.name_bytes_max {
+            return Err(Refusal::NameTooLong(self.limits.name_bytes_max).into());
+        }
+        let entry = self.nodes.entry(home, name);
+        for _ in 0..ATTEMPTS {
+            if let Some((receipt, changed)) = self.try_change(&entry, caller, &request).await? {
+                let durable = match receipt {
+                    Some(receipt) => receipt.durable().await,
+                    None => Ok(()),
+                };
+                if let Err(error) = durable {
+                    if let Some(go) = changed.go {
+                        let _nobody = go.send(false);
+                    }
+                    return Err(error.into());
+                }
+                return Ok(changed);
+            }
+        }
+        Err(Fault::new("a node was changed by somebody else again and again").into())
+    }
+
+    /// A change that the house itself makes in the caller's name, and tells of.
+    pub(super) async fn do_change(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
+        let changed = self.change(home, caller, request).await?;
+        if let Some(go) = changed.go {
+            let _told = go.send(true);
+        }
+        Ok(())
+    }
+
+    /// One attempt; `None` when somebody else was first.
+    async fn try_change(
+        &self,
+        entry: &Arc<Entry>,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<Option<(Option<store::Receipt>, Changed)>, Failure> {
+        let turnstile = entry.turnstile.lock().await;
+        let held = self.nodes.held(entry).await?;
+        let mut view = self.view(entry, held.as_deref(), request, caller).await?;
+        if matches!(request, Request::Create { node: None, .. }) {
+            view.fresh = entry.name.clone();
+        }
+        let Decision { changes, reply, notices } = decide(&view, caller, request, self.now())?;
+        if changes.is_empty() && notices.is_empty() {
+            return Ok(Some((None, Changed { reply, go: None })));
+        }
+        let mut number = Number::default();
+        if held.is_none() {
+            self.ids.fill(&mut number);
+        }
+        let (receipt, after) = if changes.is_empty() {
+            (None, held.clone())
+        } else {
+            match self.nodes.commit(entry, held.as_deref(), &changes, number, self.clock.now()).await {
+                Ok((receipt, after)) => (Some(receipt), after),
+                Err(error) if error.is_conflict() => return Ok(None),
+                Err(error) => return Err(broken(error).into()),
+            }
+        };
+        let go = match after.or(held) {
+            Some(held) if !notices.is_empty() => {
+                let (go, gone) = oneshot::channel();
+                let job = Job { entry: Arc::clone(entry), held, home: Home::Account, notices, go: gone };
+                self.fanout.queue(job).await;
+                Some(go)
+            }
+            _ => None,
+        };
+        drop(turnstile);
+        Ok(Some((receipt, Changed { reply, go })))
+    }
+
+    /// Loads what the request needs.
+    pub(super) async fn view(
+        &self,
+        entry: &Entry,
+        held: Option<&Held>,
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<View, Fault> {
+        let home = &entry.home;
+        let mut view = View::new(Home::Account, home.clone(), held.map(|held| held.node.clone()));
+        view.limits = self.limits;
+        let needs = request.needs(Home::Account, home, caller, view.node.as_ref());
+        if let Some(held) = held {
+            self.load(&mut view, &needs, entry, held, caller).await?;
+        }
+        if needs.creation {
+            view.nodes = self.nodes.count(home).await?;
+        }
+        if needs.fresh {
+            view.fresh = self.ids.id().into();
+        }
+        Ok(view)
+    }
+
+    async fn load(
+        &self,
+        view: &mut View,
+        needs: &Needs,
+        entry: &Entry,
+        held: &Held,
+        caller: &Caller,
+    ) -> Result<(), Fault> {
+        if needs.affiliation {
+            view.affiliation = self.nodes.affiliation(held, &caller.bare).await?;
+        }
+        if needs.relation {
+            view.relation = self.contacts.relation(&entry.home, &caller.bare).await?;
+        }
+        let rows_max = self.limits.subscriptions_per_jid_max;
+        if let Some(bare) = &needs.subscriptions_of {
+            view.subscriptions = self.nodes.subscriptions_of(held, bare, rows_max).await?;
+        }
+        if let Some(id) = &needs.item {
+            view.item = self.nodes.item_head(entry, held, id).await?;
+        }
+        if needs.oldest {
+            view.oldest = self.nodes.oldest(held).await?;
+        }
+        for jid in needs.entities.iter().take(self.limits.batch_max) {
+            let bare = jid.to_bare();
+            view.entities.push(Entity {
+                affiliation: self.nodes.affiliation(held, &bare).await?,
+                subscriptions: self.nodes.subscriptions_of(held, &bare, rows_max).await?,
+                jid: jid.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Commits a decision nobody asked for (an item expired), and tells of it when it is durable.
+    pub(super) async fn carry_out(
+        &self,
+        entry: &Arc<Entry>,
+        held: &Arc<Held>,
+        decision: Decision,
+    ) -> Result<(), CommitError> {
+        let Decision { changes, notices, .. } = decision;
+        let (receipt, after) =
+            self.nodes.commit(entry, Some(held), &changes, held.number, self.clock.now()).await?;
+        let (go, gone) = oneshot::channel();
+        let held = after.unwrap_or_else(|| Arc::clone(held));
+        self.fanout.queue(Job { entry: Arc::clone(entry), held, home: Home::Account, notices, go: gone }).await;
+        let durable = receipt.durable().await;
+        let _told = go.send(durable.is_ok());
+        Ok(durable?)
+    }
+}
+
+fn broken(error: CommitError) -> Fault {
+    match error {
+        CommitError::Fault(fault) => fault,
+        other => Fault::new(other.to_string()),
+    }
+}

@@ -1,0 +1,203 @@
+//! Walking an audience: explicit subscriptions, wherever they are, and in an account those who asked with `+notify`
+//! (XEP-0163 section 4).
+//!
+//! An explicit subscription is told at its address, whether anybody is there or not. Who sees the account's presence
+//! is told at each available resource whose capabilities ask for the node, unless its address is subscribed. Presence
+//! and capabilities are known of who is here; contacts on other servers are told by subscription.
+
+use std::sync::Arc;
+
+use pubsub::access::{Standing, may_be_notified};
+use pubsub::config::AccessModel;
+use pubsub::request::{Relation, effective};
+use pubsub::{Home, Notice, Subscription, SubscriptionState};
+use store::Fault;
+use xmpp::{BareJid, Jid};
+
+use super::{Job, Message, STRIDE, Telling};
+use crate::extension::Direction;
+use crate::router::Router;
+use crate::router::classify::Destination;
+use crate::session::Session;
+
+/// A notification with and without a readable text, each rendered when it is first needed.
+struct Variants<'a> {
+    telling: &'a Telling,
+    job: &'a Job,
+    notice: &'a Notice,
+    plain: Option<Message>,
+    with_body: Option<Message>,
+}
+
+impl Variants<'_> {
+    fn get(&mut self, has_body: bool) -> &Message {
+        let slot = if has_body { &mut self.with_body } else { &mut self.plain };
+        slot.get_or_insert_with(|| self.telling.render(self.job, &self.notice.event, has_body))
+    }
+}
+
+impl Telling {
+    pub(super) async fn tell_subscribers(&self, router: &Router, job: &Job, notice: &Notice) {
+        let mut variants = Variants { telling: self, job, notice, plain: None, with_body: None };
+        if let Err(error) = self.tell_explicit(router, &mut variants).await {
+            tracing::error!(%error, home = %job.entry.home, node = %job.entry.name, "subscribers cannot be read");
+        }
+        if job.home == Home::Account
+            && let Err(error) = self.tell_implicit(router, &mut variants).await
+        {
+            tracing::error!(%error, home = %job.entry.home, node = %job.entry.name, "contacts cannot be read");
+        }
+    }
+
+    async fn tell_explicit(&self, router: &Router, variants: &mut Variants<'_>) -> Result<(), Fault> {
+        let job = variants.job;
+        if job.held.node.tally.subscribers == 0 {
+            return Ok(());
+        }
+        if let Some(all) = self.nodes.all_subscribers(&job.entry, &job.held).await? {
+            for page in all.chunks(STRIDE) {
+                self.tell_page(router, variants, page).await?;
+            }
+            return Ok(());
+        }
+        let mut from = None;
+        loop {
+            let page = self.nodes.subscribers(&job.held, from.as_ref(), STRIDE).await?;
+            self.tell_page(router, variants, &page.rows).await?;
+            from = page.next;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn tell_page(
+        &self,
+        router: &Router,
+        variants: &mut Variants<'_>,
+        page: &[Subscription],
+    ) -> Result<(), Fault> {
+        let job = variants.job;
+        let config = &job.held.node.config;
+        let is_account = job.home == Home::Account;
+        for subscription in page {
+            if subscription.state != SubscriptionState::Subscribed
+                || !subscription.options.deliver
+                || subscription.since > variants.notice.version
+            {
+                continue;
+            }
+            if config.presence_based_delivery && !is_available(router, &subscription.jid) {
+                continue;
+            }
+            // Who lost access since it subscribed is not told (XEP-0163 section 7.1).
+            if !matches!(config.access_model, AccessModel::Open | AccessModel::Authorize)
+                && !self.may_read(job, &subscription.jid.to_bare()).await?
+            {
+                continue;
+            }
+            let message = variants.get(config.include_body || subscription.options.include_body);
+            self.send(router, &job.entry, &subscription.jid, message, is_account).await;
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Whether an entity may read the node now.
+    async fn may_read(&self, job: &Job, entity: &BareJid) -> Result<bool, Fault> {
+        let home = &job.entry.home;
+        let stored = self.nodes.affiliation(&job.held, entity).await?;
+        let affiliation = effective(job.home, home, entity, stored);
+        let relation = match job.home {
+            Home::Account if entity != home => self.contacts.relation(home, entity).await?,
+            Home::Account | Home::Service => Relation::default(),
+        };
+        let standing = Standing { affiliation, is_subscribed: false, relation: &relation };
+        Ok(may_be_notified(&job.held.node.config, &standing))
+    }
+
+    async fn tell_implicit(&self, router: &Router, variants: &mut Variants<'_>) -> Result<(), Fault> {
+        let job = variants.job;
+        let home = &job.entry.home;
+        // The account itself: subscribed to all of its nodes (XEP-0060 section 9.1.1).
+        self.tell_interested(router, variants, home).await?;
+        for contact in self.contacts.watchers(home).await? {
+            if contact != *home && router.serves(contact.domain()) {
+                self.tell_interested(router, variants, &contact).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The available resources of `bare` that asked for the node.
+    async fn tell_interested(
+        &self,
+        router: &Router,
+        variants: &mut Variants<'_>,
+        bare: &BareJid,
+    ) -> Result<(), Fault> {
+        let job = variants.job;
+        let mut sessions: Vec<Arc<Session>> = Vec::new();
+        router.sessions.for_each_of(bare.as_str(), |session| {
+            if wants(session, &job.entry.name) {
+                sessions.push(Arc::clone(session));
+            }
+        });
+        if sessions.is_empty() || !self.may_read(job, bare).await? {
+            return Ok(());
+        }
+        let (from, to) = (Jid::from(&job.entry.home), Jid::from(bare));
+        if !self.may_pass(router, Direction::Outbound, job.entry.home.as_str(), &to, &from, &to).await
+            || !self.may_pass(router, Direction::Inbound, bare.as_str(), &from, &from, &to).await
+        {
+            return Ok(());
+        }
+        let subscribed = self.told_explicitly(job, bare, variants.notice.version).await?;
+        let has_body = job.held.node.config.include_body;
+        for session in sessions {
+            let to = Jid::from(&session.jid);
+            // A bare subscription reaches every resource that is not of negative priority.
+            let is_told = subscribed.iter().any(|jid| {
+                *jid == to || jid.is_bare() && session.priority().is_some_and(|priority| priority >= 0)
+            });
+            if !is_told {
+                session.mailbox.push(variants.get(has_body).frame(&to));
+            }
+        }
+        Ok(())
+    }
+
+    /// The subscribed addresses of `bare` that hear of this version.
+    async fn told_explicitly(&self, job: &Job, bare: &BareJid, version: u64) -> Result<Vec<Jid>, Fault> {
+        if job.held.node.tally.subscribers == 0 {
+            return Ok(Vec::new());
+        }
+        let subscriptions = self.nodes.subscriptions_of(&job.held, bare, STRIDE).await?;
+        let told = subscriptions.into_iter().filter(|one| {
+            one.state == SubscriptionState::Subscribed && one.options.deliver && one.since <= version
+        });
+        Ok(told.map(|one| one.jid).collect())
+    }
+}
+
+/// Whether a resource asked for notifications of the node.
+fn wants(session: &Session, node: &str) -> bool {
+    let state = session.state();
+    let interest = state.available.as_ref().and_then(|available| available.interest.as_ref());
+    interest.is_some_and(|interest| interest.wants(node))
+}
+
+/// Whether somebody is known to be there.
+fn is_available(router: &Router, jid: &Jid) -> bool {
+    match router.classify(jid) {
+        Destination::Account(bare) => {
+            let mut is_available = false;
+            router.sessions.for_each_of(bare.as_str(), |session| is_available |= session.priority().is_some());
+            is_available
+        }
+        Destination::Resource(full) => {
+            router.sessions.find(&full).is_some_and(|session| session.priority().is_some())
+        }
+        Destination::Domain(_) | Destination::Remote(_) => false,
+    }
+}
