@@ -145,3 +145,6 @@ impl Extension for Pep {
         at.listener(Arc::new(last::Online(self)));
     }
 }
+
+#[cfg(test)]
+mod tests;
