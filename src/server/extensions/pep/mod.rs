@@ -43,18 +43,22 @@ pub struct Pep {
 static SPEC: Spec = Spec {
     name: "pep",
     xeps: &[
+        Xep::partial(59, "1.0"),
         Xep::partial(60, "1.30.0"),
-        Xep::complete(163, "1.2.2"),
-        Xep::complete(277, "0.6.7"),
-        Xep::complete(472, "0.2.1"),
-        Xep::complete(59, "1.0"),
+        Xep::partial(163, "1.2.2"),
+        Xep::partial(277, "0.6.5"),
+        Xep::partial(472, "0.2.1"),
     ],
     config: "",
 };
 
 /// Features of an account as a pubsub service (XEP-0060 section 10).
 const FEATURES: &[&str] = &[
+    "http://jabber.org/protocol/pubsub#access-authorize",
+    "http://jabber.org/protocol/pubsub#access-open",
     "http://jabber.org/protocol/pubsub#access-presence",
+    "http://jabber.org/protocol/pubsub#access-roster",
+    "http://jabber.org/protocol/pubsub#access-whitelist",
     "http://jabber.org/protocol/pubsub#auto-create",
     "http://jabber.org/protocol/pubsub#auto-subscribe",
     "http://jabber.org/protocol/pubsub#config-node",
