@@ -1,3 +1,4 @@
+//! Hands what the fuzzer makes up to the jid target of the library beside this file; see fuzz/README.md for how to run it.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| chirrup_fuzz::jid(data));

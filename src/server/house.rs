@@ -198,6 +198,11 @@ impl Server {
         let listen = &house.config.listen;
         for (addresses, door) in [(&listen.c2s, Door::StartTls), (&listen.c2s_tls, Door::DirectTls)] {
             for address in addresses {
+                // The embedded defaults name ::1, which not every container has; what is configured must be there.
+                if house.config.file.is_none() && address.is_ipv6() && !listen::has_ipv6() {
+                    tracing::warn!(%address, "this machine has no IPv6: not listening there");
+                    continue;
+                }
                 listeners.push((listen::open(*address)?, door));
             }
         }

@@ -75,7 +75,7 @@ impl Batch {
     /// Adds `delta` to the counter under `key`: eight bytes, big-endian, signed; absent counts as zero.
     ///
     /// Saturates. Needs no expectation, so two batches that count never conflict. Read it with
-    /// [`counter`](crate::counter). A row that is not eight bytes long makes the commit conflict.
+    /// [`counter`]. A row that is not eight bytes long makes the commit conflict.
     pub fn add(&mut self, key: impl Into<Bytes>, delta: i64) -> &mut Self {
         let key = key.into();
         self.bytes += key.len() + 8 + ROW_OVERHEAD_BYTES;

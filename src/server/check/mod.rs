@@ -13,6 +13,7 @@ pub use rows::verify;
 
 use crate::config::{Config, StoreEngine};
 use crate::net::certificate::{Certificate, self_made_files};
+use crate::net::listen::has_ipv6;
 use crate::tables::store_directory;
 
 /// How a finding weighs.
@@ -78,8 +79,13 @@ pub fn look(config: &Config, is_running: bool, now: i64) -> Vec<Finding> {
     if is_running {
         findings.push(Finding::good("a server is running on this data directory"));
     } else {
+        let is_spared = |address: &SocketAddr| config.file.is_none() && address.is_ipv6() && !has_ipv6();
         for address in config.listen.c2s.iter().chain(&config.listen.c2s_tls) {
-            findings.push(port(*address));
+            findings.push(if is_spared(address) {
+                Finding::warning(format!("{address}: this machine has no IPv6"))
+            } else {
+                port(*address)
+            });
         }
     }
     findings

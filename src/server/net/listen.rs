@@ -37,7 +37,7 @@ pub fn open(address: SocketAddr) -> Result<TcpListener, String> {
                 "another program listens there: stop it, or change `listen` in the configuration"
             }
             io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need the systemd unit's capability, or choose a higher port"
+                "ports below 1024 need the capability CAP_NET_BIND_SERVICE: choose a higher port, or grant it"
             }
             io::ErrorKind::AddrNotAvailable => {
                 "this machine does not have that address: correct `listen` in the configuration"
@@ -46,6 +46,12 @@ pub fn open(address: SocketAddr) -> Result<TcpListener, String> {
         };
         format!("cannot listen on {address}: {error}; {advice}")
     })
+}
+
+/// Whether this machine speaks IPv6 at all, if only to itself.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 /// Prepares an accepted connection: no delay for small writes, and a dead peer is noticed by the kernel.

@@ -89,7 +89,7 @@ impl Session {
     }
 
     /// How long to wait before reading on so that the stream stays below `bytes_per_second_max` on average, with
-    /// [`BURST_SECONDS`] of credit for whoever was quiet. Called by the connection's own loop only.
+    /// `BURST_SECONDS` of credit for whoever was quiet. Called by the connection's own loop only.
     #[must_use]
     pub fn pace(&self, bytes: usize, bytes_per_second_max: u64, now: Timestamp) -> Option<Duration> {
         let cost = (bytes as u64).saturating_mul(1_000_000) / bytes_per_second_max.max(1);
