@@ -2,6 +2,10 @@
 //!
 //! Nothing is returned: a broken promise is a panic.
 
+mod conversation;
+
+pub use conversation::{form, machine, sasl};
+
 use bytes::Bytes;
 use minidom::rxml::{Event, Parse, Parser};
 use xmpp::limits::Limits;
@@ -126,5 +130,20 @@ mod tests {
     #[test]
     fn jid() {
         replay("jid", super::jid);
+    }
+
+    #[test]
+    fn machine() {
+        replay("machine", super::machine);
+    }
+
+    #[test]
+    fn sasl() {
+        replay("sasl", super::sasl);
+    }
+
+    #[test]
+    fn form() {
+        replay("form", super::form);
     }
 }
