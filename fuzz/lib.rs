@@ -71,7 +71,8 @@ pub fn stream(data: &[u8]) {
     }
     // rxml takes a carriage return in an attribute for an error.
     if is_good && !data.contains(&b'\r') {
-        by_rxml(data);
+        // XML has nothing against white space before the first tag; rxml has.
+        by_rxml(data.trim_ascii_start());
     }
 }
 
