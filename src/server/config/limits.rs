@@ -63,7 +63,7 @@ limits! {
     /// Messages kept for one account while it is away; the next is answered with `service-unavailable`.
     offline_messages_per_account_max: usize = 1_000;
     /// Contacts in one roster.
-    roster_items_max: usize = 5_000;
+    roster_items_max: usize = 50_000;
     /// Addresses in one blocklist.
     blocklist_items_max: usize = 5_000;
     /// Bytes of one account's private XML storage (XEP-0049).

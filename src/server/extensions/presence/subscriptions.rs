@@ -12,7 +12,7 @@ use xmpp::{BareJid, Jid, Stanza, StanzaError};
 use super::Presence;
 use crate::extensions::roster::Refused;
 use crate::extensions::roster::book::{Audience, Counts, Decided, Edit};
-use crate::extensions::roster::books::full;
+use crate::extensions::roster::books::{Unsettled, full};
 use crate::extensions::roster::subscription::{Action, Disclosure, State, Transition, inbound, outbound};
 use crate::tables::roster::{Contact, Subscription};
 
@@ -86,8 +86,8 @@ impl Presence {
             let then = Done { before: before.subscription, transition };
             Ok(Decided { edit: Edit::Put(after), told: None, is_pushed_anyway: false, then })
         };
-        let done = match self.books.change(&account, &contact, decide).await {
-            Ok(done) => done,
+        let (unsettled, done) = match self.books.begin(&account, &contact, decide).await {
+            Ok(begun) => begun,
             Err(refused) => {
                 stanza.head.from = sender;
                 return self.bounce(&stanza, &refused.into()).await;
@@ -97,8 +97,13 @@ impl Presence {
         if transition.disclosure == Disclosure::Unavailable {
             self.announcer.withdraw(&account, &contact).await;
         }
-        if transition.passes {
-            self.announcer.send(stanza).await;
+        let route = async {
+            if transition.passes {
+                self.announcer.send(stanza).await;
+            }
+        };
+        if !self.settle_and(unsettled, &contact, route).await {
+            return;
         }
         if transition.disclosure == Disclosure::Current {
             self.announcer.disclose(&account, &contact.clone().into()).await;
@@ -137,26 +142,56 @@ impl Presence {
             let told = transition.passes.then(|| (bytes.clone(), audience));
             Ok(Decided { edit: Edit::Put(after), told, is_pushed_anyway: false, then: Some(then) })
         };
-        let Done { before, transition } = match self.books.change(&account, &contact, decide).await {
-            Ok(Some(done)) => done,
-            Ok(None) => return,
+        let (unsettled, Done { before, transition }) = match self.books.begin(&account, &contact, decide).await {
+            Ok((unsettled, Some(done))) => (unsettled, done),
+            Ok((_, None)) => return,
             Err(error) => {
                 tracing::error!(%account, %contact, %error, "a subscription could not be changed");
                 return;
             }
         };
-        if transition.disclosure == Disclosure::Unavailable {
-            self.announcer.withdraw(&account, &contact).await;
-        }
-        if let Some(reply) = transition.reply {
-            let mut reply = Stanza::new(Kind::Presence(presence_type(reply))).from(account.clone()).to(contact.clone());
-            reply.head.id = id;
-            self.announcer.send(reply).await;
+        let answer = async {
+            if transition.disclosure == Disclosure::Unavailable {
+                self.announcer.withdraw(&account, &contact).await;
+            }
+            if let Some(reply) = transition.reply {
+                let reply = Stanza::new(Kind::Presence(presence_type(reply))).from(account.clone());
+                let mut reply = reply.to(contact.clone());
+                reply.head.id = id;
+                self.announcer.send(reply).await;
+            }
+        };
+        if !self.settle_and(unsettled, &contact, answer).await {
+            return;
         }
         if transition.disclosure == Disclosure::Current {
             self.announcer.disclose(&account, &contact.clone().into()).await;
         }
         self.announcer.tell_change(&account, &contact, before, transition.state.subscription()).await;
+    }
+
+    /// Makes a decision durable and does what follows from it towards `contact`. Whether that went well is returned.
+    ///
+    /// Another server hears only of what is durable. What goes to a contact of ours has its own change in the same
+    /// store, behind this one: both wait for the same flush, and neither is told before its own is durable.
+    async fn settle_and(&self, unsettled: Unsettled, contact: &BareJid, next: impl Future<Output = ()>) -> bool {
+        let is_local = self.router.upgrade().is_some_and(|router| router.serves(contact.domain()));
+        let settled = if is_local {
+            let (settled, ()) = tokio::join!(self.books.settle(unsettled), next);
+            settled
+        } else {
+            match self.books.settle(unsettled).await {
+                Ok(()) => {
+                    next.await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        };
+        if let Err(error) = &settled {
+            tracing::error!(%contact, %error, "a subscription could not be made durable");
+        }
+        settled.is_ok()
     }
 
     /// Asks again where an answer is still due: the first request, or the answer, may have been lost on the way

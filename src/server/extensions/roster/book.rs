@@ -167,38 +167,29 @@ impl Book {
         pages.contacts.values().filter_map(|contact| contact.request.clone()).collect()
     }
 
-    /// Decides about one contact. Resolves when what was decided is durable and the account's resources are told.
+    /// Decides about one contact, in memory. The change to make durable by [`Book::pass`] is returned, if there is
+    /// one.
     ///
     /// `decide` sees what is known of the contact (an unknown one is the default) and how full the roster is; it
     /// must not call back into this book. `now` is in microseconds since the Unix epoch.
-    pub(super) async fn change<T, E: From<Fault>>(
+    pub(super) fn decide<T, E: From<Fault>>(
         &self,
-        rosters: &Rosters,
-        sessions: &Sessions,
         now: Timestamp,
         jid: &BareJid,
         decide: impl FnOnce(&Contact, Counts) -> Result<Decided<T>, E>,
-    ) -> Result<T, E> {
-        let (change, then) = {
-            let mut pages = self.pages();
-            if pages.is_closed {
-                return Err(closed().into());
-            }
-            let before = pages.contacts.get(jid).cloned().unwrap_or_default();
-            let decided = decide(&before, pages.counts)?;
-            (
-                pages.record(&self.account, now, jid, &before, decided.edit, decided.told, decided.is_pushed_anyway),
-                decided.then,
-            )
-        };
-        if let Some(change) = change {
-            self.pass(rosters, sessions, change).await?;
+    ) -> Result<(Option<u64>, T), E> {
+        let mut pages = self.pages();
+        if pages.is_closed {
+            return Err(closed().into());
         }
-        Ok(then)
+        let before = pages.contacts.get(jid).cloned().unwrap_or_default();
+        let decided = decide(&before, pages.counts)?;
+        let Decided { edit, told, is_pushed_anyway, then } = decided;
+        Ok((pages.record(&self.account, now, jid, &before, edit, told, is_pushed_anyway), then))
     }
 
     /// Passes the turnstile: when this resolves, everything up to `change` is durable and told.
-    async fn pass(&self, rosters: &Rosters, sessions: &Sessions, change: u64) -> Result<(), Fault> {
+    pub(super) async fn pass(&self, rosters: &Rosters, sessions: &Sessions, change: u64) -> Result<(), Fault> {
         let _turn = self.turnstile.lock().await;
         let (batch, upto) = {
             let mut pages = self.pages();

@@ -61,16 +61,35 @@ impl Books {
         self.cache.load(account, load).await
     }
 
-    /// Decides about a contact; see [`Book::change`].
+    /// Decides about a contact. Resolves when what was decided is durable and the account's resources are told.
     pub(crate) async fn change<T, E: From<Fault>>(
         &self,
         account: &BareJid,
         contact: &BareJid,
         decide: impl FnOnce(&Contact, Counts) -> Result<Decided<T>, E>,
     ) -> Result<T, E> {
-        let router = self.router.upgrade().ok_or_else(|| Fault::new("the house is closed"))?;
+        let (undone, then) = self.begin(account, contact, decide).await?;
+        self.settle(undone).await?;
+        Ok(then)
+    }
+
+    /// Decides about a contact. The decision holds in memory; nobody may be told before it is settled.
+    pub(crate) async fn begin<T, E: From<Fault>>(
+        &self,
+        account: &BareJid,
+        contact: &BareJid,
+        decide: impl FnOnce(&Contact, Counts) -> Result<Decided<T>, E>,
+    ) -> Result<(Unsettled, T), E> {
         let book = self.open(account).await?;
-        book.change(&self.rosters, &router.sessions, self.clock.now(), contact, decide).await
+        let (change, then) = book.decide(self.clock.now(), contact, decide)?;
+        Ok((Unsettled { book, change }, then))
+    }
+
+    /// Makes a decision durable and tells the account's resources.
+    pub(crate) async fn settle(&self, unsettled: Unsettled) -> Result<(), Fault> {
+        let Some(change) = unsettled.change else { return Ok(()) };
+        let router = self.router.upgrade().ok_or_else(|| Fault::new("the house is closed"))?;
+        unsettled.book.pass(&self.rosters, &router.sessions, change).await
     }
 
     /// Deletes the roster of an account.
@@ -81,6 +100,13 @@ impl Books {
         self.cache.forget(account.as_str());
         self.rosters.delete(account.as_str()).await.map_err(|error| Fault::new(error.to_string()))
     }
+}
+
+/// A decision that is not durable yet.
+#[must_use = "a decision that is never settled is neither kept nor told"]
+pub(crate) struct Unsettled {
+    book: Arc<Book>,
+    change: Option<u64>,
 }
 
 /// Why a decision about a contact did not come to be.
