@@ -63,14 +63,19 @@ impl Theatre for Peer {
         Duration::from_millis(250)
     }
 
-    /// Prosody says that a contact is unavailable, without a resource, whenever nobody there is; and it repeats
-    /// the presence of one whose request is approved.
+    /// Prosody says that a contact is unavailable, without a resource, whenever nobody there is; it repeats the
+    /// presence of one whose request is approved; and several accounts ask for the same capabilities.
     fn is_noise(&self, stanza: &Element) -> bool {
         let is_bare = |jid: &str| !jid.contains('/');
         let is_absence = stanza.attr("type") == Some("unavailable") && stanza.attr("from").is_some_and(is_bare);
+        let is_repeated = stanza.has_child("delay", "urn:xmpp:delay");
+        let is_question = stanza.has_child("query", "http://jabber.org/protocol/disco#info");
         self.name() == "prosody"
-            && stanza.name() == "presence"
-            && (is_absence || stanza.has_child("delay", "urn:xmpp:delay"))
+            && match stanza.name() {
+                "presence" => is_absence || is_repeated,
+                "iq" => stanza.attr("type") == Some("get") && is_question,
+                _ => false,
+            }
     }
 
     async fn admit(&self, localpart: &str, password: &str) -> Result<(), String> {
