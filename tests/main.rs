@@ -4,5 +4,6 @@
 #![allow(unreachable_pub, reason = "modules of a test binary")]
 
 mod peers;
+mod plays;
 mod stage;
 mod tidy;

@@ -140,6 +140,21 @@ impl House {
         Ok(existed)
     }
 
+    /// Housekeeping, as long as the house stands: what the doors need not be open for.
+    pub async fn keep(self: Arc<Self>) {
+        for round in 1_u32.. {
+            runtime::pause(ROUND).await;
+            self.tidy();
+            if round % ROUNDS_A_MINUTE == 0 {
+                let now = self.clock.now();
+                let telling = self.router.tell(|listener| listener.minute_passed(now));
+                if runtime::survive(telling).await.is_none() {
+                    tracing::error!("a minute's housekeeping panicked");
+                }
+            }
+        }
+    }
+
     /// One round: give up on questions, ask silent clients for a sign of life.
     fn tidy(&self) {
         self.router.expire_questions();
@@ -220,20 +235,7 @@ impl Server {
                 });
             })));
         }
-        let housekeeping = Arc::clone(&house);
-        tasks.push(runtime::start(async move {
-            for round in 1_u32.. {
-                runtime::pause(ROUND).await;
-                housekeeping.tidy();
-                if round % ROUNDS_A_MINUTE == 0 {
-                    let now = housekeeping.clock.now();
-                    let telling = housekeeping.router.tell(|listener| listener.minute_passed(now));
-                    if runtime::survive(telling).await.is_none() {
-                        tracing::error!("a minute's housekeeping panicked");
-                    }
-                }
-            }
-        }));
+        tasks.push(runtime::start(Arc::clone(&house).keep()));
         Ok(Self { house, tasks })
     }
 

@@ -150,7 +150,13 @@ impl Actor {
     }
 
     /// Authenticates and binds.
-    pub async fn log_in(&mut self, username: &str, password: &str, resource: Option<&str>) -> Result<(), LoginError> {
+    pub async fn log_in(
+        &mut self,
+        username: &str,
+        password: &str,
+        authzid: Option<&str>,
+        resource: Option<&str>,
+    ) -> Result<(), LoginError> {
         let features = self.open().await?;
         let offered: Vec<String> = features
             .get_child("mechanisms", SASL)
@@ -158,11 +164,11 @@ impl Actor {
             .unwrap_or_default();
         let offers = |name: &str| offered.iter().any(|offer| offer == name);
         if offers("SCRAM-SHA-256") {
-            self.scram(Hash::Sha256, "SCRAM-SHA-256", username, password).await?;
+            self.scram(Hash::Sha256, "SCRAM-SHA-256", authzid, username, password).await?;
         } else if offers("SCRAM-SHA-1") {
-            self.scram(Hash::Sha1, "SCRAM-SHA-1", username, password).await?;
+            self.scram(Hash::Sha1, "SCRAM-SHA-1", authzid, username, password).await?;
         } else {
-            let message = encode_message(format!("\0{username}\0{password}").as_bytes());
+            let message = encode_message(format!("{}\0{username}\0{password}", authzid.unwrap_or_default()).as_bytes());
             self.write(format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{message}</auth>").as_bytes()).await?;
             self.sasl("success").await?;
         }
@@ -186,9 +192,16 @@ impl Actor {
         decode_message(&answer.text()).map_err(|_| LoginError::Broken("SASL message is not base64".to_owned()))
     }
 
-    async fn scram(&mut self, hash: Hash, name: &str, username: &str, password: &str) -> Result<(), LoginError> {
+    async fn scram(
+        &mut self,
+        hash: Hash,
+        name: &str,
+        authzid: Option<&str>,
+        username: &str,
+        password: &str,
+    ) -> Result<(), LoginError> {
         let mut exchange =
-            ClientExchange::new(hash, Binding::Unsupported, None, username, password, "rOprNGfwEbeRWgbNEkqO", None);
+            ClientExchange::new(hash, Binding::Unsupported, authzid, username, password, "rOprNGfwEbeRWgbNEkqO", None);
         let first = encode_message(exchange.first().as_bytes());
         self.write(format!("<auth xmlns='{SASL}' mechanism='{name}'>{first}</auth>").as_bytes()).await?;
         let challenge = self.sasl("challenge").await?;

@@ -134,7 +134,9 @@ impl<T: Theatre> Production<'_, T> {
             }
             Action::Writes(text) => {
                 let text = fill(text, &self.variables)?;
-                self.actor(who)?.write(&bytes(&text)?).await
+                // The server may have heard enough before all is written; what it said is what counts.
+                let _cut_short = self.actor(who)?.write(&bytes(&text)?).await;
+                Ok(())
             }
             Action::Receives(xml) => {
                 for expected in split(xml)? {
@@ -208,7 +210,7 @@ impl<T: Theatre> Production<'_, T> {
             let jid = character.get("jid").unwrap_or_default();
             let localpart = jid.split_once('@').map(|(localpart, _)| localpart).unwrap_or_default();
             let password = character.get("password").unwrap_or_default();
-            actor.log_in(localpart, password, character.get("resource")).await?;
+            actor.log_in(localpart, password, character.get("authzid"), character.get("resource")).await?;
             let name = &character.name;
             let resource = actor.full_jid.split_once('/').map(|(_, resource)| resource).unwrap_or_default();
             self.variables.insert(format!("{name}'s resource"), resource.to_owned());

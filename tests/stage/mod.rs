@@ -10,6 +10,7 @@
 pub mod actor;
 pub mod director;
 pub mod frames;
+pub mod house;
 pub mod matching;
 pub mod peer;
 pub mod script;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use xmpp::stanza::{IqType, Kind};
+use xmpp::stanza::{Condition, IqType, Kind};
 use xmpp::{BareJid, Element, Stanza, StanzaError, ns};
 
 use crate::config::{Config, Registration};
@@ -171,7 +171,9 @@ impl Register {
             tracing::info!(%account, "account removed by its owner");
             return Ok(Reply::Sent);
         }
-        let (name, password) = wanted(&query)?;
+        // Section 3.3 has another word than section 3.1 for what is missing.
+        let (name, password) =
+            wanted(&query).map_err(|error| StanzaError { condition: Condition::BadRequest, ..error })?;
         let named = BareJid::from_parts(Some(&name), account.domain()).map_err(|_| StanzaError::bad_request())?;
         if named != account {
             return Err(StanzaError::bad_request().with_text("The username is not yours"));

@@ -1,0 +1,66 @@
+//! Every play of `tests/scenarios`, in process, one test for each RFC or XEP. `PLAY=…` chooses by a part of the name.
+
+use crate::stage::director::{Outcome, play};
+use crate::stage::house::InProcess;
+use crate::stage::programme;
+
+/// Plays whose names begin with a number, each in a house of its own.
+fn plays_of(number: &str) {
+    let wanted = std::env::var("PLAY").unwrap_or_default();
+    let mut failed = Vec::new();
+    let plays = programme().into_iter().filter(|(name, _)| name.starts_with(number) && name.contains(&wanted));
+    for (name, text) in plays {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let outcome = runtime.block_on(async {
+            let theatre = InProcess::build(name.trim_end_matches(".scs")).await?;
+            play(&theatre, &text).await
+        });
+        match outcome {
+            Ok(Outcome::Played) => {}
+            Ok(Outcome::Skipped(reason)) => failed.push(format!("{name} was skipped: {reason}")),
+            Err(reason) => failed.push(format!("{name}, {reason}")),
+        }
+        runtime.shutdown_background();
+    }
+    assert!(failed.is_empty(), "{} plays went another way:\n\n{}", failed.len(), failed.join("\n"));
+}
+
+macro_rules! plays {
+    ($($test:ident $number:literal)*) => {
+        $(
+            #[test]
+            fn $test() {
+                plays_of($number);
+            }
+        )*
+
+        #[test]
+        fn every_play_is_played() {
+            let numbers = [$($number),*];
+            for (name, _) in programme() {
+                assert!(numbers.iter().any(|number| name.starts_with(number)), "no test plays {name}");
+            }
+        }
+    };
+}
+
+plays! {
+    rfc_6120 "6120"
+    rfc_6121 "6121"
+    xep_0030 "0030"
+    xep_0049 "0049"
+    xep_0054 "0054"
+    xep_0059 "0059"
+    xep_0060 "0060"
+    xep_0077 "0077"
+    xep_0092 "0092"
+    xep_0115 "0115"
+    xep_0160 "0160"
+    xep_0163 "0163"
+    xep_0191 "0191"
+    xep_0199 "0199"
+    xep_0202 "0202"
+    xep_0277 "0277"
+    xep_0472 "0472"
+    xep_0501 "0501"
+}
