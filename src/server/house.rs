@@ -80,6 +80,26 @@ impl House {
     /// # Errors
     /// A sentence that names the file, key or directory and what to do.
     pub async fn build(config: Config, world: World) -> Result<Arc<Self>, String> {
+        let (router, accounts) = Self::furnish(&config, &world).await?;
+        let tls = load_tls(&config).await?;
+        let streams = Streams::new(&config, &router);
+        let admission = Admission::new(config.limits.connections_max, config.limits.connections_per_address_max);
+        let World { clock, ids, store } = world;
+        Ok(Arc::new(Self { config, router, accounts, tls, streams, clock, ids, store, admission }))
+    }
+
+    /// Builds all that `config` asks for over an empty memory, and throws it away: whether every section has an
+    /// owner who can read it. Touches no disk.
+    ///
+    /// # Errors
+    /// As [`House::build`], as far as it is the configuration's fault.
+    pub async fn rehearse(config: &Config) -> Result<(), String> {
+        let world =
+            World { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), store: Arc::new(store::Memory::new()) };
+        Self::furnish(config, &world).await.map(drop)
+    }
+
+    async fn furnish(config: &Config, world: &World) -> Result<(Arc<Router>, Arc<Accounts>), String> {
         let World { clock, ids, store } = world;
         let mut hosts = Vec::new();
         for host in &config.hosts {
@@ -89,35 +109,31 @@ impl House {
                 .ok_or_else(|| format!("`host.domain`: `{}` is not a domain name", host.domain))?;
             hosts.push(Box::from(domain.domain()));
         }
-        let limits = &config.limits;
         let sessions = Sessions::new(SessionLimits {
-            sessions_per_account_max: limits.sessions_per_account_max,
-            mailbox_bytes_max: limits.mailbox_bytes_max,
+            sessions_per_account_max: config.limits.sessions_per_account_max,
+            mailbox_bytes_max: config.limits.mailbox_bytes_max,
         });
         let router = Arc::new(Router::new(
             hosts,
             sessions,
             Interests::new(CAPS_HASHES_MAX),
-            Arc::clone(&clock),
-            Arc::clone(&ids),
+            Arc::clone(clock),
+            Arc::clone(ids),
         ));
-        let tls = load_tls(&config).await?;
         let kit = Kit {
-            store: Arc::clone(&store),
+            store: Arc::clone(store),
             router: Arc::clone(&router),
-            clock: Arc::clone(&clock),
-            ids: Arc::clone(&ids),
+            clock: Arc::clone(clock),
+            ids: Arc::clone(ids),
         };
         let accounts =
-            Arc::new(Accounts::load(Arc::clone(&store), Arc::clone(&ids)).await.map_err(|fault| fault.to_string())?);
+            Arc::new(Accounts::load(Arc::clone(store), Arc::clone(ids)).await.map_err(|fault| fault.to_string())?);
         let mut sections = config.sections.clone();
         let extensions =
-            extensions::furnish(&kit, &accounts, &config, &mut sections).map_err(|error| error.to_string())?;
+            extensions::furnish(&kit, &accounts, config, &mut sections).map_err(|error| error.to_string())?;
         sections.finish().map_err(|error| error.to_string())?;
         router.wire(Mount::assemble(&extensions)?);
-        let streams = Streams::new(&config, &router);
-        let admission = Admission::new(limits.connections_max, limits.connections_per_address_max);
-        Ok(Arc::new(Self { config, router, accounts, tls, streams, clock, ids, store, admission }))
+        Ok((router, accounts))
     }
 
     /// Serves a client on any byte stream: what the listeners do, and what tests do without a socket.

@@ -2,6 +2,7 @@
 
 use chirrup::check::{self, Finding, Weight};
 use chirrup::control::{self, Request};
+use chirrup::house::House;
 use chirrup::runtime::{Clock, SystemClock};
 use chirrup::tables;
 use clap::{Args, ValueEnum};
@@ -28,6 +29,7 @@ enum What {
 pub(super) fn run(args: &CheckArgs) -> Outcome {
     let config = args.config.load()?;
     let findings = block_on(async {
+        House::rehearse(&config).await?;
         let asked = control::ask(&config.data_directory, &Request::Status).await;
         let is_running = matches!(asked, Ok(Some(_)));
         match args.what {

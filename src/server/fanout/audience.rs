@@ -130,12 +130,7 @@ impl Telling {
     }
 
     /// The available resources of `bare` that asked for the node.
-    async fn tell_interested(
-        &self,
-        router: &Router,
-        variants: &mut Variants<'_>,
-        bare: &BareJid,
-    ) -> Result<(), Fault> {
+    async fn tell_interested(&self, router: &Router, variants: &mut Variants<'_>, bare: &BareJid) -> Result<(), Fault> {
         let job = variants.job;
         let mut sessions: Vec<Arc<Session>> = Vec::new();
         router.sessions.for_each_of(bare.as_str(), |session| {
@@ -157,9 +152,9 @@ impl Telling {
         for session in sessions {
             let to = Jid::from(&session.jid);
             // A bare subscription reaches every resource that is not of negative priority.
-            let is_told = subscribed.iter().any(|jid| {
-                *jid == to || jid.is_bare() && session.priority().is_some_and(|priority| priority >= 0)
-            });
+            let is_told = subscribed
+                .iter()
+                .any(|jid| *jid == to || jid.is_bare() && session.priority().is_some_and(|priority| priority >= 0));
             if !is_told {
                 session.mailbox.push(variants.get(has_body).frame(&to));
             }
@@ -173,9 +168,9 @@ impl Telling {
             return Ok(Vec::new());
         }
         let subscriptions = self.nodes.subscriptions_of(&job.held, bare, STRIDE).await?;
-        let told = subscriptions.into_iter().filter(|one| {
-            one.state == SubscriptionState::Subscribed && one.options.deliver && one.since <= version
-        });
+        let told = subscriptions
+            .into_iter()
+            .filter(|one| one.state == SubscriptionState::Subscribed && one.options.deliver && one.since <= version);
         Ok(told.map(|one| one.jid).collect())
     }
 }
@@ -195,9 +190,7 @@ fn is_available(router: &Router, jid: &Jid) -> bool {
             router.sessions.for_each_of(bare.as_str(), |session| is_available |= session.priority().is_some());
             is_available
         }
-        Destination::Resource(full) => {
-            router.sessions.find(&full).is_some_and(|session| session.priority().is_some())
-        }
+        Destination::Resource(full) => router.sessions.find(&full).is_some_and(|session| session.priority().is_some()),
         Destination::Domain(_) | Destination::Remote(_) => false,
     }
 }

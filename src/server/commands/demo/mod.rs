@@ -89,11 +89,11 @@ async fn show(house: &House, port: u16) -> Outcome {
     follow(&mut bob, &alice_jid, &bob_jid).await?;
 
     for text in ["Bob follows me now!", "What is a good name for a blue bird?"] {
-        post(house, &mut alice, text).await?;
-        say(&format!("bob    < {}", news(&mut bob, &alice_jid, text).await?));
+        let id = post(house, &mut alice, text).await?;
+        say(&format!("bob    < reads it: {}", news(&mut bob, &alice_jid, &id).await?));
     }
-    say("bob    > reads alice's timeline");
-    for line in timeline(&mut bob, &alice_jid).await? {
+    say("bob    > reads alice's timeline, the newest three");
+    for line in items(&mut bob, &alice_jid, &format!("<items node='{FEED}' max_items='3'/>")).await? {
         say(&format!("bob    < {line}"));
     }
     alice.leave().await;
@@ -112,8 +112,8 @@ async fn account(house: &House, name: &str) -> Result<BareJid, String> {
     Ok(account)
 }
 
-/// Publishes an Atom entry (XEP-0277 section 3.1); the server adds what the entry lacks of a social feed.
-async fn post(house: &House, who: &mut Player, text: &str) -> Outcome {
+/// Publishes an Atom entry (XEP-0277 section 3.1). Answers the item's id.
+async fn post(house: &House, who: &mut Player, text: &str) -> Result<String, String> {
     let id = house.ids.id();
     let now = chirrup::runtime::rfc3339(house.clock.now());
     let publish = format!(
@@ -126,7 +126,7 @@ async fn post(house: &House, who: &mut Player, text: &str) -> Outcome {
     );
     who.ask(IqType::Set, None, ("pubsub", ns::PUBSUB, publish)).await?;
     say(&format!("alice  > posts: {text}"));
-    Ok(())
+    Ok(id)
 }
 
 /// Subscribes to a feed (XEP-0060 section 6.1).
@@ -140,25 +140,30 @@ async fn follow(who: &mut Player, whom: &BareJid, as_whom: &BareJid) -> Outcome 
     Ok(())
 }
 
-/// Waits for the notification (XEP-0060 section 7.1.2.1) of the post that says `text`.
-async fn news(who: &mut Player, from: &BareJid, text: &str) -> Result<String, String> {
-    let said = |stanza: &Stanza| {
+/// Waits for the notification (XEP-0060 section 7.1.2.1) of an item. The social profile's notifications name the item
+/// and leave its payload out (XEP-0472, base profile), so it is asked for.
+async fn news(who: &mut Player, from: &BareJid, id: &str) -> Result<String, String> {
+    let item = |stanza: &Stanza| {
         let event = opened(stanza, "event", ns::PUBSUB_EVENT)?;
-        let item = event.get_child("items", ns::PUBSUB_EVENT)?.get_child("item", ns::PUBSUB_EVENT)?;
-        title(item)
+        event.get_child("items", ns::PUBSUB_EVENT)?.get_child("item", ns::PUBSUB_EVENT).cloned()
     };
     let is_from = |stanza: &Stanza| {
         stanza.head.from.as_ref().is_some_and(|sender| sender.as_bare_str() == from.as_str())
-            && said(stanza).as_deref() == Some(text)
+            && item(stanza).is_some_and(|item| item.attr("id") == Some(id))
     };
-    let stanza = who.next(is_from).await?;
-    Ok(format!("hears at once from {from}: {}", said(&stanza).unwrap_or_default()))
+    let heard = who.next(is_from).await?;
+    say(&format!("bob    < hears at once: {from} has a new post"));
+    if let Some(title) = item(&heard).as_ref().and_then(title) {
+        return Ok(title);
+    }
+    let asked = items(who, from, &format!("<items node='{FEED}'><item id='{id}'/></items>")).await?;
+    asked.into_iter().next().ok_or_else(|| "the new post is not there".to_owned())
 }
 
-/// The last posts, oldest first (XEP-0060 section 6.5.7).
-async fn timeline(who: &mut Player, whose: &BareJid) -> Result<Vec<String>, String> {
-    let items = format!("<pubsub xmlns='{}'><items node='{FEED}' max_items='3'/></pubsub>", ns::PUBSUB);
-    let answer = who.ask(IqType::Get, Some(whose), ("pubsub", ns::PUBSUB, items)).await?;
+/// The titles of the items asked for (XEP-0060 section 6.5), in the order of the answer.
+async fn items(who: &mut Player, whose: &BareJid, what: &str) -> Result<Vec<String>, String> {
+    let asked = format!("<pubsub xmlns='{}'>{what}</pubsub>", ns::PUBSUB);
+    let answer = who.ask(IqType::Get, Some(whose), ("pubsub", ns::PUBSUB, asked)).await?;
     let pubsub = opened(&answer, "pubsub", ns::PUBSUB).ok_or("the answer holds no items")?;
     let items = pubsub.get_child("items", ns::PUBSUB).ok_or("the answer holds no items")?;
     Ok(items.children().filter_map(title).collect())
@@ -168,7 +173,7 @@ fn opened(stanza: &Stanza, name: &str, ns: &str) -> Option<Element> {
     stanza.content.child(name, ns)?.open().ok()
 }
 
-/// When an item's entry was published, and its title.
+/// The title of an item's entry.
 fn title(item: &Element) -> Option<String> {
     Some(item.get_child("entry", ns::ATOM)?.get_child("title", ns::ATOM)?.text())
 }

@@ -65,7 +65,9 @@ impl Pep {
                 let ids = found.items.iter().map(|item| &*item.id);
                 lists::node_items(home, &entry.name, ids, set.as_ref())
             }
-            (Reply::OwnSubscriptions(node), _, held) => self.own_subscriptions(home, caller, node.as_deref(), held).await?,
+            (Reply::OwnSubscriptions(node), _, held) => {
+                self.own_subscriptions(home, caller, node.as_deref(), held).await?
+            }
             (Reply::OwnAffiliations(node), _, held) => {
                 self.own_affiliations(home, caller, node.as_deref(), held).await?
             }
@@ -144,13 +146,7 @@ impl Pep {
     }
 
     /// The first items after a position; 0 is before the first.
-    async fn oldest(
-        &self,
-        entry: &Entry,
-        held: &Held,
-        after: u64,
-        count: usize,
-    ) -> Result<Vec<Arc<Item>>, Failure> {
+    async fn oldest(&self, entry: &Entry, held: &Held, after: u64, count: usize) -> Result<Vec<Arc<Item>>, Failure> {
         if count == 0 {
             return Ok(Vec::new());
         }

@@ -279,8 +279,7 @@ impl Pep {
         decision: Decision,
     ) -> Result<(), CommitError> {
         let Decision { changes, notices, .. } = decision;
-        let (receipt, after) =
-            self.nodes.commit(entry, Some(held), &changes, held.number, self.clock.now()).await?;
+        let (receipt, after) = self.nodes.commit(entry, Some(held), &changes, held.number, self.clock.now()).await?;
         let (go, gone) = oneshot::channel();
         let held = after.unwrap_or_else(|| Arc::clone(held));
         self.fanout.queue(Job { entry: Arc::clone(entry), held, home: Home::Account, notices, go: gone }).await;

@@ -48,8 +48,7 @@ impl Stage {
         let router = Arc::new(Router::new(hosts, sessions, Interests::new(10), Arc::clone(&clock_), ids_));
         let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
         let kit = Kit { store, router: Arc::clone(&router), clock: clock_, ids };
-        let extensions =
-            crate::extensions::furnish(&kit, &accounts, &config, &mut Sections::default()).unwrap();
+        let extensions = crate::extensions::furnish(&kit, &accounts, &config, &mut Sections::default()).unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
         for jid in ["romeo@example.net", "juliet@example.com", "nurse@example.com"] {
             let _exists = accounts.create(&BareJid::new(jid).unwrap(), "secret", NOW).await;
@@ -216,7 +215,12 @@ async fn strangers_may_not_publish_and_pages_go_both_ways() {
         juliet.post(&number.to_string(), &format!("post {number}.")).await;
     }
     let forged = romeo
-        .set("juliet@example.com", &format!("<publish node='{BLOG}'><item id='x'><entry xmlns='http://www.w3.org/2005/Atom'/></item></publish>"))
+        .set(
+            "juliet@example.com",
+            &format!(
+                "<publish node='{BLOG}'><item id='x'><entry xmlns='http://www.w3.org/2005/Atom'/></item></publish>"
+            ),
+        )
         .await;
     assert!(forged.contains("<forbidden"), "{forged}");
     let missing = romeo.get("juliet@example.com", "<items node='nothing'/>").await;
@@ -256,7 +260,9 @@ async fn contacts_are_told_what_they_asked_for() {
     let juliet = stage.log_in(JULIET, &[tune]).await;
     let nurse = stage.log_in("nurse@example.com/chamber", &[tune]).await;
     befriend(&romeo, &juliet).await;
-    let play = format!("<publish node='{tune}'><item><tune xmlns='{tune}'><title>Wedding March</title></tune></item></publish>");
+    let play = format!(
+        "<publish node='{tune}'><item><tune xmlns='{tune}'><title>Wedding March</title></tune></item></publish>"
+    );
     let answer = juliet.set("juliet@example.com", &play).await;
     assert!(answer.contains("type='result'"), "{answer}");
     let told = romeo.read().await;
@@ -359,7 +365,9 @@ async fn stories_are_told_for_a_day() {
     stage.clock.advance(Duration::from_secs(86_400));
     assert!(!juliet.get("juliet@example.com", &read).await.contains("today"), "not shown");
     stage.minute().await;
-    let count = juliet.get("juliet@example.com", &format!("{read}<set xmlns='http://jabber.org/protocol/rsm'><max>0</max></set>")).await;
+    let count = juliet
+        .get("juliet@example.com", &format!("{read}<set xmlns='http://jabber.org/protocol/rsm'><max>0</max></set>"))
+        .await;
     assert!(count.contains("<count>0</count>"), "and not there: {count}");
 }
 

@@ -15,7 +15,7 @@ use store::{CommitError, Fault, Page, Receipt, Store};
 use xmpp::{BareJid, Jid};
 
 use super::clear::{self, Expired};
-use super::load::{self, Between, SubscriptionRow, Subscribers};
+use super::load::{self, Between, Subscribers, SubscriptionRow};
 use super::recent::{self, Recent};
 use super::save::{Ground, RecentStep, plan};
 use super::{Held, Number};
@@ -248,8 +248,7 @@ impl Nodes {
         is_last: bool,
         page: Page,
     ) -> Result<Vec<Item>, Fault> {
-        let (mut items, _) =
-            load::items(self.store.as_ref(), held, Between { after, before }, is_last, page).await?;
+        let (mut items, _) = load::items(self.store.as_ref(), held, Between { after, before }, is_last, page).await?;
         if is_last {
             items.reverse();
         }
@@ -361,11 +360,7 @@ impl Nodes {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn all_subscribers(
-        &self,
-        entry: &Entry,
-        held: &Held,
-    ) -> Result<Option<Arc<Vec<Subscription>>>, Fault> {
+    pub async fn all_subscribers(&self, entry: &Entry, held: &Held) -> Result<Option<Arc<Vec<Subscription>>>, Fault> {
         if held.node.tally.subscribers > SUBSCRIBERS_MAX {
             return Ok(None);
         }
@@ -402,7 +397,12 @@ impl Nodes {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn own_subscriptions(&self, bare: &BareJid, home: &BareJid, rows_max: usize) -> Result<Vec<SubscriptionRow>, Fault> {
+    pub async fn own_subscriptions(
+        &self,
+        bare: &BareJid,
+        home: &BareJid,
+        rows_max: usize,
+    ) -> Result<Vec<SubscriptionRow>, Fault> {
         load::own_subscriptions(self.store.as_ref(), bare, home.as_str(), rows_max).await
     }
 
@@ -410,7 +410,12 @@ impl Nodes {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn own_affiliations(&self, bare: &BareJid, home: &BareJid, rows_max: usize) -> Result<Vec<(Box<str>, Affiliation)>, Fault> {
+    pub async fn own_affiliations(
+        &self,
+        bare: &BareJid,
+        home: &BareJid,
+        rows_max: usize,
+    ) -> Result<Vec<(Box<str>, Affiliation)>, Fault> {
         load::own_affiliations(self.store.as_ref(), bare, home.as_str(), rows_max).await
     }
 

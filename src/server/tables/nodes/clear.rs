@@ -148,16 +148,16 @@ pub(super) async fn settle(store: &dyn Store, expired: &[Expired]) -> Result<(),
 }
 
 /// The heads of those items that are still there.
-pub(super) async fn heads(store: &dyn Store, held: &Held, sequences: &[u64]) -> Result<Vec<(ItemHead, pubsub::Timestamp)>, Fault> {
+pub(super) async fn heads(
+    store: &dyn Store,
+    held: &Held,
+    sequences: &[u64],
+) -> Result<Vec<(ItemHead, pubsub::Timestamp)>, Fault> {
     let mut heads = Vec::new();
     for sequence in sequences.iter().filter(|sequence| **sequence > held.floor) {
         if let Some(item) = super::load::item(store, held, *sequence).await? {
-            let head = ItemHead {
-                sequence: item.sequence,
-                id: item.id,
-                publisher: item.publisher,
-                published: item.published,
-            };
+            let head =
+                ItemHead { sequence: item.sequence, id: item.id, publisher: item.publisher, published: item.published };
             heads.push((head, item.updated));
         }
     }

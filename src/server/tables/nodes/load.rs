@@ -7,9 +7,7 @@ use store::{Fault, KeyBuilder, KeyReader, Page, Range, Store};
 use xmpp::{BareJid, Jid};
 
 use super::super::Table;
-use super::row::{
-    read_affiliation, read_item, read_item_head, read_node, read_subscription, read_tally,
-};
+use super::row::{read_affiliation, read_item, read_item_head, read_node, read_subscription, read_tally};
 use super::{
     Held, NODE, Number, TALLY, affiliation_key, home_key, item_id_key, item_key, node_key, rows_of, sequence_of,
     tally_key,
@@ -44,7 +42,12 @@ pub(super) async fn node_count(store: &dyn Store, home: &str) -> Result<u64, Fau
 }
 
 /// Up to `rows_max` nodes of a home whose names follow `after`, by name.
-pub(super) async fn nodes(store: &dyn Store, home: &str, after: Option<&str>, rows_max: usize) -> Result<Vec<Held>, Fault> {
+pub(super) async fn nodes(
+    store: &dyn Store,
+    home: &str,
+    after: Option<&str>,
+    rows_max: usize,
+) -> Result<Vec<Held>, Fault> {
     let prefix = home_key(home);
     let mut range = KeyBuilder::extend(&prefix).range().after(&prefix);
     if let Some(after) = after {

@@ -26,7 +26,7 @@ mod row;
 mod save;
 
 pub use cache::{Entry, Nodes, NodesLimits};
-pub use load::{SubscriptionRow, Subscribers};
+pub use load::{Subscribers, SubscriptionRow};
 pub use recent::Recent;
 
 use bytes::Bytes;

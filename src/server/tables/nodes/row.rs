@@ -60,15 +60,9 @@ pub(super) fn read_node(name: &str, row: Bytes) -> Result<(Node, Number), Fault>
 /// The counters. The version comes first, so that a batch can expect it.
 pub(super) fn write_tally(tally: &Tally, floor: u64) -> Bytes {
     let mut row = BytesMut::with_capacity(56);
-    for number in [
-        tally.version,
-        tally.sequence,
-        tally.items,
-        tally.subscribers,
-        tally.owners,
-        tally.affiliations,
-        floor,
-    ] {
+    for number in
+        [tally.version, tally.sequence, tally.items, tally.subscribers, tally.owners, tally.affiliations, floor]
+    {
         row.put_u64(number);
     }
     row.freeze()
