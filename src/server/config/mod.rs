@@ -141,12 +141,27 @@ fn on_loopback(port: u16) -> Vec<SocketAddr> {
 pub struct C2s {
     /// Whether a client on a `listen.c2s` address must use STARTTLS before it authenticates. The log complains when not.
     pub tls_required: bool,
+    /// What happens when a resource is asked for that is in use.
+    pub resource_conflict: ResourceConflict,
 }
 
 impl Default for C2s {
     fn default() -> Self {
-        Self { tls_required: true }
+        Self { tls_required: true, resource_conflict: ResourceConflict::Replace }
     }
+}
+
+/// What happens when a resource is asked for that is in use (RFC 6120 section 7.7.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResourceConflict {
+    /// The newcomer gets it, the stream that had it is closed with `conflict`.
+    #[default]
+    Replace,
+    /// The newcomer is refused with `conflict`.
+    Refuse,
+    /// The newcomer gets another resource, made by the server.
+    Rename,
 }
 
 /// TLS towards everybody.

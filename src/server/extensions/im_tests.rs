@@ -14,7 +14,8 @@ use crate::router::Router;
 use crate::runtime::{Clock, SeededIds, SimulatedClock};
 use crate::session::interest::Interests;
 use crate::session::mailbox::Taken;
-use crate::session::{ConflictPolicy, Session, SessionLimits, Sessions};
+use crate::config::ResourceConflict;
+use crate::session::{Session, SessionLimits, Sessions};
 use crate::tables::accounts::Accounts;
 
 /// 2026-11-22T12:00:00Z.
@@ -65,7 +66,7 @@ impl Stage {
 
     async fn connect(&self, jid: &str) -> Actor<'_> {
         let jid = FullJid::new(jid).unwrap();
-        let session = self.router.sessions.bind(jid, ConflictPolicy::Replace, NOW, || unreachable!()).unwrap();
+        let session = self.router.sessions.bind(jid, ResourceConflict::Replace, NOW, || unreachable!()).unwrap();
         self.router.tell(|listener| listener.session_bound(&session)).await;
         Actor { stage: self, session }
     }

@@ -17,7 +17,7 @@ use super::tls::Start;
 use crate::extension::Application;
 use crate::house::House;
 use crate::runtime::survive;
-use crate::session::{ConflictPolicy, Session};
+use crate::session::Session;
 
 /// How the bytes of a client reach us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ fn bind(house: &House, account: &BareJid, resource: Option<&str>) -> Result<Arc<
         Some(resource) => account.with_resource(resource).map_err(|_| StanzaError::bad_request())?,
         None => account.with_resource(&house.ids.id()).map_err(|_| StanzaError::internal_server_error())?,
     };
-    house.router.sessions.bind(jid, ConflictPolicy::Replace, house.clock.now(), || house.ids.id())
+    house.router.sessions.bind(jid, house.config.c2s.resource_conflict, house.clock.now(), || house.ids.id())
 }
 
 /// Takes stanzas and writes what the mailbox holds, until either side ends the stream.

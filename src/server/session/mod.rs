@@ -18,6 +18,7 @@ use xmpp::{BareJid, FullJid, Jid, StanzaError};
 
 use self::interest::Interest;
 use self::mailbox::{Frame, Mailbox};
+use crate::config::ResourceConflict;
 use crate::runtime::Timestamp;
 
 /// Seconds at the allowed rate that a quiet stream may send at once.
@@ -104,18 +105,6 @@ impl Session {
     }
 }
 
-/// What happens when a resource is asked for that is in use (RFC 6120 section 7.7.2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum ConflictPolicy {
-    /// The newcomer gets it, the stream that had it is closed with `conflict`.
-    #[default]
-    Replace,
-    /// The newcomer is refused with `conflict`.
-    Refuse,
-    /// The newcomer gets another resource, made by the server.
-    Rename,
-}
-
 /// Bounds on sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
@@ -157,12 +146,12 @@ impl Sessions {
 
     /// Binds `jid` to a new session.
     ///
-    /// `now` counts as the first sign of life; `fresh` makes another resource when `policy` is [`ConflictPolicy::Rename`]. Errors are those of RFC 6120
+    /// `now` counts as the first sign of life; `fresh` makes another resource when `policy` is [`ResourceConflict::Rename`]. Errors are those of RFC 6120
     /// section 7: `conflict`, and `resource-constraint` when the account has too many sessions.
     pub fn bind(
         &self,
         jid: FullJid,
-        policy: ConflictPolicy,
+        policy: ResourceConflict,
         now: Timestamp,
         fresh: impl FnOnce() -> String,
     ) -> Result<Arc<Session>, StanzaError> {
@@ -172,12 +161,12 @@ impl Sessions {
         let mut jid = jid;
         if let Some(at) = sessions.iter().position(|session| session.jid == jid) {
             match policy {
-                ConflictPolicy::Replace => {
+                ResourceConflict::Replace => {
                     sessions.swap_remove(at).mailbox.close(Some(Condition::Conflict));
                     self.count.fetch_sub(1, Ordering::Relaxed);
                 }
-                ConflictPolicy::Refuse => return Err(StanzaError::conflict()),
-                ConflictPolicy::Rename => {
+                ResourceConflict::Refuse => return Err(StanzaError::conflict()),
+                ResourceConflict::Rename => {
                     jid = bare.with_resource(&fresh()).map_err(|_| StanzaError::internal_server_error())?;
                 }
             }

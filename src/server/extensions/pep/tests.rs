@@ -15,7 +15,8 @@ use crate::router::Router;
 use crate::runtime::{Clock, SeededIds, SimulatedClock};
 use crate::session::interest::{Interest, Interests};
 use crate::session::mailbox::Taken;
-use crate::session::{ConflictPolicy, Session, SessionLimits, Sessions};
+use crate::config::ResourceConflict;
+use crate::session::{Session, SessionLimits, Sessions};
 use crate::tables::accounts::Accounts;
 
 /// 2026-11-22T12:00:00Z.
@@ -59,7 +60,7 @@ impl Stage {
     /// A session that is available and wants to be told of these nodes.
     async fn log_in(&self, jid: &str, notify: &[&str]) -> Actor<'_> {
         let jid = FullJid::new(jid).unwrap();
-        let session = self.router.sessions.bind(jid, ConflictPolicy::Replace, NOW, || unreachable!()).unwrap();
+        let session = self.router.sessions.bind(jid, ResourceConflict::Replace, NOW, || unreachable!()).unwrap();
         let actor = Actor { stage: self, session };
         actor.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>").await;
         actor.send("<presence/>").await;
