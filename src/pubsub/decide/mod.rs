@@ -123,7 +123,10 @@ impl<'a> Draft<'a> {
 
     /// The decision. Without a change there is no new version either.
     fn finish(mut self, reply: crate::decision::Reply) -> Decision {
-        if !self.changes.is_empty() {
+        if self.changes.is_empty() {
+            // What is told but not kept happened at the version there is.
+            self.notices.iter_mut().for_each(|notice| notice.version = self.node.tally.version);
+        } else {
             self.changes.insert(0, Change::Tally(self.tally));
         }
         Decision { changes: self.changes, reply, notices: self.notices }

@@ -1,0 +1,341 @@
+//! Every way to say no is provoked, and says what XEP-0060 says it must.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod world;
+
+use std::collections::BTreeSet;
+
+use pubsub::config::{AccessModel, Bound, NodeFull};
+use pubsub::request::{ItemsQuery, NewItem, NewPayload, Relation, name};
+use pubsub::{Affiliation, Home, Refusal, Request, Subscription, SubscriptionState, wire};
+use world::{World, bare, form, item, jid, publish};
+use xmpp::stanza::{Condition, ErrorType};
+
+const JULIET: &str = "juliet@capulet.lit/balcony";
+const ROMEO: &str = "romeo@montague.lit/orchard";
+
+/// The names of all variants, so that one nobody provokes is missed. The match does not compile without a new one.
+fn variant(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Forbidden => "Forbidden",
+        Refusal::ItemNotFound => "ItemNotFound",
+        Refusal::NodeExists => "NodeExists",
+        Refusal::PresenceSubscriptionRequired => "PresenceSubscriptionRequired",
+        Refusal::NotInRosterGroup => "NotInRosterGroup",
+        Refusal::ClosedNode => "ClosedNode",
+        Refusal::NotSubscribed => "NotSubscribed",
+        Refusal::NoSuchSubscription => "NoSuchSubscription",
+        Refusal::PendingSubscription => "PendingSubscription",
+        Refusal::InvalidJid => "InvalidJid",
+        Refusal::JidRequired => "JidRequired",
+        Refusal::TooManySubscriptions => "TooManySubscriptions",
+        Refusal::TooManyAffiliations(_) => "TooManyAffiliations",
+        Refusal::NodeIdRequired => "NodeIdRequired",
+        Refusal::NameTooLong(_) => "NameTooLong",
+        Refusal::ItemRequired => "ItemRequired",
+        Refusal::ItemForbidden => "ItemForbidden",
+        Refusal::OneItemOnly => "OneItemOnly",
+        Refusal::PayloadRequired => "PayloadRequired",
+        Refusal::InvalidPayload => "InvalidPayload",
+        Refusal::PayloadTooBig { .. } => "PayloadTooBig",
+        Refusal::NodeFull => "NodeFull",
+        Refusal::PreconditionNotMet(_) => "PreconditionNotMet",
+        Refusal::InvalidOptions(_) => "InvalidOptions",
+        Refusal::BadConfiguration(_) => "BadConfiguration",
+        Refusal::UnsupportedAccessModel(_) => "UnsupportedAccessModel",
+        Refusal::Unsupported(_) => "Unsupported",
+        Refusal::MaxNodesExceeded => "MaxNodesExceeded",
+        Refusal::BatchTooBig(_) => "BatchTooBig",
+        Refusal::Unmodified(_) => "Unmodified",
+        Refusal::Ambiguous => "Ambiguous",
+        Refusal::MayNotCreate => "MayNotCreate",
+        Refusal::Malformed(_) => "Malformed",
+    }
+}
+
+const VARIANTS: usize = 33;
+
+/// Who asks.
+const OWNER: &str = JULIET;
+const STRANGER: &str = ROMEO;
+
+type Case = (&'static str, Refusal, ErrorType, Condition, Option<&'static str>);
+
+struct Collected {
+    provoked: BTreeSet<&'static str>,
+}
+
+impl Collected {
+    fn expect(&mut self, refusal: Result<impl std::fmt::Debug, Refusal>, case: Case) {
+        let (what, expected, error_type, condition, specific) = case;
+        let refusal = refusal.expect_err(what);
+        if !matches!(expected, Refusal::Malformed(_) | Refusal::BadConfiguration(_) | Refusal::InvalidOptions(_)) {
+            assert_eq!(refusal, expected, "{what}");
+        }
+        assert_eq!(variant(&refusal), variant(&expected), "{what}");
+        let row = refusal.row();
+        assert_eq!((row.error_type, row.condition, row.specific), (error_type, condition, specific), "{what}");
+        let error = refusal.to_error();
+        assert_eq!(error.condition, condition);
+        assert_eq!(error.specific.map(|element| element.name().to_owned()).as_deref(), specific, "{what}");
+        self.provoked.insert(variant(&refusal));
+    }
+}
+
+/// A world with the node `node`, owned by Juliet.
+fn world() -> World {
+    let mut world = World::new(Home::Account);
+    world.ask(OWNER, &Request::Create { node: Some(name("node")), config: None }).unwrap();
+    world.node("node").config(|config| {
+        config.access_model = AccessModel::Open;
+        config.max_items = Bound::Max;
+    });
+    world
+}
+
+fn with(change: impl FnOnce(&mut pubsub::NodeConfig)) -> World {
+    let mut world = world();
+    world.node("node").config(change);
+    world
+}
+
+fn items() -> Request {
+    Request::Items { node: name("node"), query: ItemsQuery::Latest(1) }
+}
+
+fn subscribe(who: &str) -> Request {
+    Request::Subscribe { node: name("node"), jid: jid(who), options: None }
+}
+
+fn parsed(is_set: bool, inside: &str) -> Result<Request, Refusal> {
+    let text = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'>{inside}</pubsub>");
+    wire::parse(is_set, &xmpp::xml::parse_element(text.as_bytes(), "").unwrap())
+}
+
+fn publishing(payload: &str) -> Request {
+    Request::Publish { node: name("node"), item: Some(item(None, payload)), options: None }
+}
+
+#[test]
+fn every_refusal_is_provoked_and_says_what_it_must() {
+    use Condition as C;
+    use ErrorType::{Auth, Cancel, Modify, Wait};
+    let mut all = Collected { provoked: BTreeSet::new() };
+    let romeo = bare("romeo@montague.lit");
+
+    // Section 6.1.3 and 6.5.9: subscribing and reading.
+    let outcast = || {
+        let mut world = world();
+        world.node("node").affiliations.insert(romeo.clone(), Affiliation::Outcast);
+        world.node("node").node.tally.affiliations = 1;
+        world
+    };
+    for request in [subscribe(STRANGER), items(), publish("node", "1")] {
+        all.expect(outcast().ask(STRANGER, &request), ("an outcast", Refusal::Forbidden, Auth, C::Forbidden, None));
+    }
+    let gone = Request::Items { node: name("gone"), query: ItemsQuery::Latest(1) };
+    all.expect(world().ask(STRANGER, &gone), ("no node", Refusal::ItemNotFound, Cancel, C::ItemNotFound, None));
+    let presence = with(|config| config.access_model = AccessModel::Presence);
+    for request in [subscribe(STRANGER), items()] {
+        let case = ("presence", Refusal::PresenceSubscriptionRequired, Auth, C::NotAuthorized, Some("presence-subscription-required"));
+        all.expect(presence.clone().ask(STRANGER, &request), case);
+    }
+    let mut roster = with(|config| {
+        config.access_model = AccessModel::Roster;
+        config.roster_groups_allowed = vec!["Capulets".into()];
+    });
+    roster.relations.insert(romeo.clone(), Relation { sees_presence: true, groups: vec!["Montagues".into()] });
+    let case = ("group", Refusal::NotInRosterGroup, Auth, C::NotAuthorized, Some("not-in-roster-group"));
+    all.expect(roster.ask(STRANGER, &subscribe(STRANGER)), case);
+    let mut whitelist = with(|config| config.access_model = AccessModel::Whitelist);
+    let case = ("whitelist", Refusal::ClosedNode, Cancel, C::NotAllowed, Some("closed-node"));
+    all.expect(whitelist.ask(STRANGER, &items()), case);
+    let mut authorize = with(|config| config.access_model = AccessModel::Authorize);
+    let case = ("not subscribed", Refusal::NotSubscribed, Auth, C::NotAuthorized, Some("not-subscribed"));
+    all.expect(authorize.ask(STRANGER, &items()), case);
+    authorize.ask(STRANGER, &subscribe(STRANGER)).unwrap();
+    let case = ("pending", Refusal::PendingSubscription, Auth, C::NotAuthorized, Some("pending-subscription"));
+    all.expect(authorize.ask(STRANGER, &subscribe(STRANGER)), case);
+    let case = ("another's address", Refusal::InvalidJid, Modify, C::BadRequest, Some("invalid-jid"));
+    all.expect(world().ask(STRANGER, &subscribe("mercutio@verona.lit")), case);
+    let mut crowded = world();
+    for number in 0..crowded.limits.subscriptions_per_jid_max {
+        crowded.ask(STRANGER, &subscribe(&format!("romeo@montague.lit/{number}"))).unwrap();
+    }
+    let case = ("too many", Refusal::TooManySubscriptions, Wait, C::PolicyViolation, Some("too-many-subscriptions"));
+    all.expect(crowded.ask(STRANGER, &subscribe(STRANGER)), case);
+    let mut full = world();
+    full.limits.subscriptions_per_node_max = 0;
+    let case = ("a full node", Refusal::TooManySubscriptions, Wait, C::PolicyViolation, Some("too-many-subscriptions"));
+    all.expect(full.ask(STRANGER, &subscribe(STRANGER)), case);
+    let case = ("no subscriptions here", Refusal::Unsupported("subscribe"), Cancel, C::FeatureNotImplemented, Some("unsupported"));
+    all.expect(with(|config| config.subscribe = false).ask(STRANGER, &subscribe(STRANGER)), case);
+
+    // Section 6.2.3.
+    let leave = Request::Unsubscribe { node: name("node"), jid: jid(STRANGER) };
+    let case = ("not subscribed", Refusal::NoSuchSubscription, Cancel, C::UnexpectedRequest, Some("not-subscribed"));
+    all.expect(world().ask(STRANGER, &leave), case);
+    all.expect(world().ask(OWNER, &leave), ("another's", Refusal::Forbidden, Auth, C::Forbidden, None));
+
+    // Sections 6.3.4 and 6.3.6.
+    let case = ("no address", Refusal::JidRequired, Modify, C::BadRequest, Some("jid-required"));
+    all.expect(parsed(false, "<options node='node'/>"), case);
+    let mut subscribed = world();
+    subscribed.ask(STRANGER, &subscribe(STRANGER)).unwrap();
+    let odd = Request::SetOptions { node: name("node"), jid: jid(STRANGER), options: form(&[("pubsub#keywords", "x")]) };
+    let case = ("an unknown option", Refusal::InvalidOptions(String::new()), Modify, C::BadRequest, Some("invalid-options"));
+    all.expect(subscribed.ask(STRANGER, &odd), case);
+
+    // Section 7.1.3.
+    all.expect(world().ask(STRANGER, &publish("node", "1")), ("a stranger publishes", Refusal::Forbidden, Auth, C::Forbidden, None));
+    all.expect(world().ask(STRANGER, &publish("new", "1")), ("a stranger, no node", Refusal::ItemNotFound, Cancel, C::ItemNotFound, None));
+    let mut small = with(|config| config.payload_bytes_max = 10);
+    let case = (
+        "big",
+        Refusal::PayloadTooBig { bytes: 18, bytes_max: 10 },
+        Modify,
+        C::NotAcceptable,
+        Some("payload-too-big"),
+    );
+    let refusal = small.ask(OWNER, &publishing("<x xmlns='urn:x'/>"));
+    assert!(refusal.as_ref().unwrap_err().text().unwrap().contains("at most 10"), "the limit is said");
+    all.expect(refusal, case);
+    let case = ("two payloads", Refusal::InvalidPayload, Modify, C::BadRequest, Some("invalid-payload"));
+    let bad = Request::Publish {
+        node: name("node"),
+        item: Some(NewItem { id: None, payload: NewPayload::Bad }),
+        options: None,
+    };
+    all.expect(world().ask(OWNER, &bad), case.clone());
+    let tune = Request::Publish { node: name("urn:xmpp:microblog:0"), item: Some(item(None, "<x xmlns='urn:x'/>")), options: None };
+    all.expect(world().ask(OWNER, &tune), case);
+    let none = Request::Publish { node: name("node"), item: None, options: None };
+    let case = ("no item", Refusal::ItemRequired, Modify, C::BadRequest, Some("item-required"));
+    all.expect(world().ask(OWNER, &none), case);
+    let case = ("no payload", Refusal::PayloadRequired, Modify, C::BadRequest, Some("payload-required"));
+    all.expect(world().ask(OWNER, &publishing("")), case);
+    let mut doorbell = with(|config| (config.persist_items, config.deliver_payloads) = (false, false));
+    let case = ("an item at the doorbell", Refusal::ItemForbidden, Modify, C::BadRequest, Some("item-forbidden"));
+    all.expect(doorbell.ask(OWNER, &publishing("")), case);
+    assert!(doorbell.ask(OWNER, &none).is_ok());
+    let case = ("two items", Refusal::OneItemOnly, Cancel, C::NotAllowed, Some("max-items-exceeded"));
+    all.expect(parsed(true, "<publish node='n'><item/><item/></publish>"), case);
+    let mut full = with(|config| (config.max_items, config.node_full) = (Bound::At(1), NodeFull::Reject));
+    full.ask(OWNER, &publish("node", "1")).unwrap();
+    full.ask(OWNER, &publish("node", "1")).unwrap();
+    let case = ("full", Refusal::NodeFull, Cancel, C::Conflict, Some("node-full"));
+    all.expect(full.ask(OWNER, &publish("node", "2")), case.clone());
+    let mut quota = world();
+    quota.limits.items_per_node_max = 1;
+    quota.ask(OWNER, &publish("node", "1")).unwrap();
+    all.expect(quota.ask(OWNER, &publish("node", "2")), case);
+
+    // Section 7.1.5.
+    let options = |fields: &[(&str, &str)]| Request::Publish {
+        node: name("node"),
+        item: Some(item(None, "<x xmlns='urn:x'/>")),
+        options: Some(form(fields)),
+    };
+    let case = (
+        "a precondition",
+        Refusal::PreconditionNotMet("pubsub#access_model".into()),
+        Cancel,
+        C::Conflict,
+        Some("precondition-not-met"),
+    );
+    all.expect(world().ask(OWNER, &options(&[("pubsub#max_items", "max"), ("pubsub#access_model", "presence")])), case);
+    assert!(world().ask(OWNER, &options(&[("pubsub#access_model", "open"), ("pubsub#persist_items", "true")])).is_ok());
+    for fields in [&[("pubsub#unheard_of", "1")], &[("pubsub#max_items", "many")]] {
+        let case = ("an option", Refusal::InvalidOptions(String::new()), Modify, C::BadRequest, Some("invalid-options"));
+        all.expect(world().ask(OWNER, &options(fields)), case);
+    }
+
+    // Section 7.2.3.
+    let retract = |id: &str| Request::Retract { node: name("node"), id: id.into(), notify: false };
+    all.expect(world().ask(OWNER, &retract("1")), ("no item", Refusal::ItemNotFound, Cancel, C::ItemNotFound, None));
+    let case = ("no node named", Refusal::NodeIdRequired, Modify, C::BadRequest, Some("nodeid-required"));
+    all.expect(parsed(true, "<retract><item id='1'/></retract>"), case);
+    for inside in ["<retract node='n'/>", "<retract node='n'><item/></retract>"] {
+        let case = ("no item named", Refusal::ItemRequired, Modify, C::BadRequest, Some("item-required"));
+        all.expect(parsed(true, inside), case);
+    }
+    let mut transient = with(|config| config.persist_items = false);
+    let case = ("nothing kept", Refusal::Unsupported("persistent-items"), Cancel, C::FeatureNotImplemented, Some("unsupported"));
+    for request in [retract("1"), items(), Request::Purge { node: name("node") }] {
+        all.expect(transient.ask(OWNER, &request), case.clone());
+    }
+
+    // Sections 8.1 to 8.5.
+    let create = |node: &str| Request::Create { node: Some(name(node)), config: None };
+    all.expect(world().ask(OWNER, &create("node")), ("it exists", Refusal::NodeExists, Cancel, C::Conflict, None));
+    all.expect(world().ask(STRANGER, &create("mine")), ("not his", Refusal::MayNotCreate, Auth, C::Forbidden, None));
+    let mut many = world();
+    many.limits.nodes_max = 1;
+    let case = ("many", Refusal::MaxNodesExceeded, Cancel, C::NotAllowed, Some("max-nodes-exceeded"));
+    all.expect(many.ask(OWNER, &create("another")), case);
+    let mut service = World::new(Home::Service);
+    let case = ("presence at a service", Refusal::UnsupportedAccessModel("presence"), Modify, C::NotAcceptable, Some("unsupported-access-model"));
+    let config = Some(form(&[("pubsub#access_model", "presence")]));
+    all.expect(service.ask(STRANGER, &Request::Create { node: Some(name("n")), config }), case);
+    for (var, value) in [("pubsub#access_model", "all"), ("pubsub#node_type", "collection"), ("pubsub#purge_offline", "1")] {
+        let request = Request::Configure { node: name("node"), config: Some(form(&[(var, value)])) };
+        let case = ("a bad value", Refusal::BadConfiguration(String::new()), Modify, C::NotAcceptable, None);
+        all.expect(world().ask(OWNER, &request), case);
+    }
+    for request in [
+        Request::Configuration { node: name("node") },
+        Request::Configure { node: name("node"), config: None },
+        Request::Delete { node: name("node"), redirect: None },
+        Request::Purge { node: name("node") },
+        Request::Subscribers { node: name("node"), page: Default::default() },
+        Request::SetSubscribers { node: name("node"), wanted: vec![] },
+        Request::Affiliated { node: name("node"), page: Default::default() },
+        Request::SetAffiliated { node: name("node"), wanted: vec![] },
+        Request::Authorize { node: name("node"), jid: jid(STRANGER), allow: true },
+    ] {
+        all.expect(world().ask(STRANGER, &request), ("not the owner", Refusal::Forbidden, Auth, C::Forbidden, None));
+    }
+    let long = "n".repeat(2000);
+    let case = ("a long name", Refusal::NameTooLong(1023), Modify, C::NotAcceptable, None);
+    all.expect(world().ask(OWNER, &create(&long)), case.clone());
+    all.expect(world().ask(OWNER, &publish("node", &long)), case);
+
+    // Sections 8.8 and 8.9.
+    let set = |wanted: Vec<(_, _)>| Request::SetAffiliated { node: name("node"), wanted };
+    let juliet = bare("juliet@capulet.lit");
+    let refusal = world().ask(OWNER, &set(vec![(juliet.clone(), Some(Affiliation::None)), (romeo.clone(), Some(Affiliation::Member))]));
+    let entries = pubsub::decision::Unmodified::Affiliations(name("node"), vec![(juliet, Affiliation::Owner)]);
+    let case = ("the owner stays", Refusal::Unmodified(Box::new(entries)), Modify, C::NotAcceptable, None);
+    all.expect(refusal, case);
+    let twice = set(vec![(romeo.clone(), Some(Affiliation::Member)), (romeo.clone(), Some(Affiliation::Outcast))]);
+    all.expect(world().ask(OWNER, &twice), ("twice", Refusal::Ambiguous, Modify, C::BadRequest, None));
+    let crowd = set((0..101).map(|n| (bare(&format!("a{n}@b.lit")), Some(Affiliation::Member))).collect());
+    all.expect(world().ask(OWNER, &crowd), ("a crowd", Refusal::BatchTooBig(100), Modify, C::PolicyViolation, None));
+    let mut closed = world();
+    closed.limits.affiliations_per_node_max = 0;
+    let one = set(vec![(romeo, Some(Affiliation::Member))]);
+    all.expect(closed.ask(OWNER, &one), ("no more", Refusal::TooManyAffiliations(0), Cancel, C::NotAllowed, None));
+    let case = ("nonsense", Refusal::Malformed(""), Modify, C::BadRequest, None);
+    for (is_set, inside) in [(true, ""), (true, "<items node='n'/>"), (false, "<items node='n' max_items='x'/>")] {
+        all.expect(parsed(is_set, inside), case.clone());
+    }
+
+    assert_eq!(all.provoked.len(), VARIANTS, "some refusal was never provoked; these were: {:?}", all.provoked);
+}
+
+#[test]
+fn an_owner_cannot_subscribe_whom_the_node_does_not_admit() {
+    let mut world = with(|config| config.access_model = AccessModel::Whitelist);
+    let wanted = vec![(jid(STRANGER), Some(SubscriptionState::Subscribed))];
+    let request = Request::SetSubscribers { node: name("node"), wanted };
+    assert_eq!(variant(&world.ask(OWNER, &request).unwrap_err()), "Unmodified");
+    let admit = Request::SetAffiliated { node: name("node"), wanted: vec![(bare("romeo@montague.lit"), Some(Affiliation::Member))] };
+    world.ask(OWNER, &admit).unwrap();
+    world.ask(OWNER, &request).unwrap();
+    let found: Vec<Subscription> = world.node("node").subscriptions.values().cloned().collect();
+    assert_eq!(found.len(), 1);
+    // Shut out again, the subscription goes too.
+    let shut = Request::SetAffiliated { node: name("node"), wanted: vec![(bare("romeo@montague.lit"), Some(Affiliation::None))] };
+    world.ask(OWNER, &shut).unwrap();
+    assert!(world.node("node").subscriptions.is_empty());
+}
