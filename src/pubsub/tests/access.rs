@@ -6,13 +6,8 @@ use pubsub::config::{AccessModel, PublishModel};
 use pubsub::request::Relation;
 use pubsub::{Affiliation, NodeConfig, Refusal, SubscriptionState};
 
-const ACCESS: [AccessModel; 5] = [
-    AccessModel::Open,
-    AccessModel::Presence,
-    AccessModel::Roster,
-    AccessModel::Authorize,
-    AccessModel::Whitelist,
-];
+const ACCESS: [AccessModel; 5] =
+    [AccessModel::Open, AccessModel::Presence, AccessModel::Roster, AccessModel::Authorize, AccessModel::Whitelist];
 const PUBLISH: [PublishModel; 3] = [PublishModel::Publishers, PublishModel::Subscribers, PublishModel::Open];
 
 /// XEP-0060 section 4.1, the table of privileges: subscribe, retrieve, publish, configure. `None` asks the models.

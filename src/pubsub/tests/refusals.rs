@@ -137,7 +137,13 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     all.expect(world().ask(STRANGER, &gone), ("no node", Refusal::ItemNotFound, Cancel, C::ItemNotFound, None));
     let presence = with(|config| config.access_model = AccessModel::Presence);
     for request in [subscribe(STRANGER), items()] {
-        let case = ("presence", Refusal::PresenceSubscriptionRequired, Auth, C::NotAuthorized, Some("presence-subscription-required"));
+        let case = (
+            "presence",
+            Refusal::PresenceSubscriptionRequired,
+            Auth,
+            C::NotAuthorized,
+            Some("presence-subscription-required"),
+        );
         all.expect(presence.clone().ask(STRANGER, &request), case);
     }
     let mut roster = with(|config| {
@@ -168,7 +174,13 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     full.limits.subscriptions_per_node_max = 0;
     let case = ("a full node", Refusal::TooManySubscriptions, Wait, C::PolicyViolation, Some("too-many-subscriptions"));
     all.expect(full.ask(STRANGER, &subscribe(STRANGER)), case);
-    let case = ("no subscriptions here", Refusal::Unsupported("subscribe"), Cancel, C::FeatureNotImplemented, Some("unsupported"));
+    let case = (
+        "no subscriptions here",
+        Refusal::Unsupported("subscribe"),
+        Cancel,
+        C::FeatureNotImplemented,
+        Some("unsupported"),
+    );
     all.expect(with(|config| config.subscribe = false).ask(STRANGER, &subscribe(STRANGER)), case);
 
     // Section 6.2.3.
@@ -182,21 +194,24 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     all.expect(parsed(false, "<options node='node'/>"), case);
     let mut subscribed = world();
     subscribed.ask(STRANGER, &subscribe(STRANGER)).unwrap();
-    let odd = Request::SetOptions { node: name("node"), jid: jid(STRANGER), options: form(&[("pubsub#keywords", "x")]) };
-    let case = ("an unknown option", Refusal::InvalidOptions(String::new()), Modify, C::BadRequest, Some("invalid-options"));
+    let odd =
+        Request::SetOptions { node: name("node"), jid: jid(STRANGER), options: form(&[("pubsub#keywords", "x")]) };
+    let case =
+        ("an unknown option", Refusal::InvalidOptions(String::new()), Modify, C::BadRequest, Some("invalid-options"));
     all.expect(subscribed.ask(STRANGER, &odd), case);
 
     // Section 7.1.3.
-    all.expect(world().ask(STRANGER, &publish("node", "1")), ("a stranger publishes", Refusal::Forbidden, Auth, C::Forbidden, None));
-    all.expect(world().ask(STRANGER, &publish("new", "1")), ("a stranger, no node", Refusal::ItemNotFound, Cancel, C::ItemNotFound, None));
-    let mut small = with(|config| config.payload_bytes_max = 10);
-    let case = (
-        "big",
-        Refusal::PayloadTooBig { bytes: 18, bytes_max: 10 },
-        Modify,
-        C::NotAcceptable,
-        Some("payload-too-big"),
+    all.expect(
+        world().ask(STRANGER, &publish("node", "1")),
+        ("a stranger publishes", Refusal::Forbidden, Auth, C::Forbidden, None),
     );
+    all.expect(
+        world().ask(STRANGER, &publish("new", "1")),
+        ("a stranger, no node", Refusal::ItemNotFound, Cancel, C::ItemNotFound, None),
+    );
+    let mut small = with(|config| config.payload_bytes_max = 10);
+    let case =
+        ("big", Refusal::PayloadTooBig { bytes: 18, bytes_max: 10 }, Modify, C::NotAcceptable, Some("payload-too-big"));
     let refusal = small.ask(OWNER, &publishing("<x xmlns='urn:x'/>"));
     assert!(refusal.as_ref().unwrap_err().text().unwrap().contains("at most 10"), "the limit is said");
     all.expect(refusal, case);
@@ -207,7 +222,11 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
         options: None,
     };
     all.expect(world().ask(OWNER, &bad), case.clone());
-    let tune = Request::Publish { node: name("urn:xmpp:microblog:0"), item: Some(item(None, "<x xmlns='urn:x'/>")), options: None };
+    let tune = Request::Publish {
+        node: name("urn:xmpp:microblog:0"),
+        item: Some(item(None, "<x xmlns='urn:x'/>")),
+        options: None,
+    };
     all.expect(world().ask(OWNER, &tune), case);
     let none = Request::Publish { node: name("node"), item: None, options: None };
     let case = ("no item", Refusal::ItemRequired, Modify, C::BadRequest, Some("item-required"));
@@ -246,7 +265,8 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     all.expect(world().ask(OWNER, &options(&[("pubsub#max_items", "max"), ("pubsub#access_model", "presence")])), case);
     assert!(world().ask(OWNER, &options(&[("pubsub#access_model", "open"), ("pubsub#persist_items", "true")])).is_ok());
     for fields in [&[("pubsub#unheard_of", "1")], &[("pubsub#max_items", "many")]] {
-        let case = ("an option", Refusal::InvalidOptions(String::new()), Modify, C::BadRequest, Some("invalid-options"));
+        let case =
+            ("an option", Refusal::InvalidOptions(String::new()), Modify, C::BadRequest, Some("invalid-options"));
         all.expect(world().ask(OWNER, &options(fields)), case);
     }
 
@@ -260,7 +280,13 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
         all.expect(parsed(true, inside), case);
     }
     let mut transient = with(|config| config.persist_items = false);
-    let case = ("nothing kept", Refusal::Unsupported("persistent-items"), Cancel, C::FeatureNotImplemented, Some("unsupported"));
+    let case = (
+        "nothing kept",
+        Refusal::Unsupported("persistent-items"),
+        Cancel,
+        C::FeatureNotImplemented,
+        Some("unsupported"),
+    );
     for request in [retract("1"), items(), Request::Purge { node: name("node") }] {
         all.expect(transient.ask(OWNER, &request), case.clone());
     }
@@ -274,10 +300,18 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     let case = ("many", Refusal::MaxNodesExceeded, Cancel, C::NotAllowed, Some("max-nodes-exceeded"));
     all.expect(many.ask(OWNER, &create("another")), case);
     let mut service = World::new(Home::Service);
-    let case = ("presence at a service", Refusal::UnsupportedAccessModel("presence"), Modify, C::NotAcceptable, Some("unsupported-access-model"));
+    let case = (
+        "presence at a service",
+        Refusal::UnsupportedAccessModel("presence"),
+        Modify,
+        C::NotAcceptable,
+        Some("unsupported-access-model"),
+    );
     let config = Some(form(&[("pubsub#access_model", "presence")]));
     all.expect(service.ask(STRANGER, &Request::Create { node: Some(name("n")), config }), case);
-    for (var, value) in [("pubsub#access_model", "all"), ("pubsub#node_type", "collection"), ("pubsub#purge_offline", "1")] {
+    for (var, value) in
+        [("pubsub#access_model", "all"), ("pubsub#node_type", "collection"), ("pubsub#purge_offline", "1")]
+    {
         let request = Request::Configure { node: name("node"), config: Some(form(&[(var, value)])) };
         let case = ("a bad value", Refusal::BadConfiguration(String::new()), Modify, C::NotAcceptable, None);
         all.expect(world().ask(OWNER, &request), case);
@@ -303,7 +337,8 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     // Sections 8.8 and 8.9.
     let set = |wanted: Vec<(_, _)>| Request::SetAffiliated { node: name("node"), wanted };
     let juliet = bare("juliet@capulet.lit");
-    let refusal = world().ask(OWNER, &set(vec![(juliet.clone(), Some(Affiliation::None)), (romeo.clone(), Some(Affiliation::Member))]));
+    let refusal = world()
+        .ask(OWNER, &set(vec![(juliet.clone(), Some(Affiliation::None)), (romeo.clone(), Some(Affiliation::Member))]));
     let entries = pubsub::decision::Unmodified::Affiliations(name("node"), vec![(juliet, Affiliation::Owner)]);
     let case = ("the owner stays", Refusal::Unmodified(Box::new(entries)), Modify, C::NotAcceptable, None);
     all.expect(refusal, case);
@@ -329,13 +364,19 @@ fn an_owner_cannot_subscribe_whom_the_node_does_not_admit() {
     let wanted = vec![(jid(STRANGER), Some(SubscriptionState::Subscribed))];
     let request = Request::SetSubscribers { node: name("node"), wanted };
     assert_eq!(variant(&world.ask(OWNER, &request).unwrap_err()), "Unmodified");
-    let admit = Request::SetAffiliated { node: name("node"), wanted: vec![(bare("romeo@montague.lit"), Some(Affiliation::Member))] };
+    let admit = Request::SetAffiliated {
+        node: name("node"),
+        wanted: vec![(bare("romeo@montague.lit"), Some(Affiliation::Member))],
+    };
     world.ask(OWNER, &admit).unwrap();
     world.ask(OWNER, &request).unwrap();
     let found: Vec<Subscription> = world.node("node").subscriptions.values().cloned().collect();
     assert_eq!(found.len(), 1);
     // Shut out again, the subscription goes too.
-    let shut = Request::SetAffiliated { node: name("node"), wanted: vec![(bare("romeo@montague.lit"), Some(Affiliation::None))] };
+    let shut = Request::SetAffiliated {
+        node: name("node"),
+        wanted: vec![(bare("romeo@montague.lit"), Some(Affiliation::None))],
+    };
     world.ask(OWNER, &shut).unwrap();
     assert!(world.node("node").subscriptions.is_empty());
 }

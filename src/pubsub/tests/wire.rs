@@ -9,9 +9,7 @@ use pubsub::request::{ItemsQuery, NewPayload, Values, name};
 use pubsub::wire::notification::{Origin, last_item, prefix, tail};
 use pubsub::wire::reply::{Rendered, render, unmodified};
 use pubsub::wire::{self, lists};
-use pubsub::{
-    Affiliation, Event, Home, Item, NodeConfig, Refusal, Reply, Request, SubscriptionState, Timestamp,
-};
+use pubsub::{Affiliation, Event, Home, Item, NodeConfig, Refusal, Reply, Request, SubscriptionState, Timestamp};
 use world::{World, bare, form, jid};
 use xmpp::limits::Limits;
 use xmpp::paging::Page;
@@ -310,7 +308,10 @@ fn variants_of_a_notification() {
     let origin = Origin { home: &home, node: "node", config: &config, id: "n1" };
     let bytes = tail(&origin, &Event::Published(post()), true);
     let text = String::from_utf8(bytes.to_vec()).unwrap();
-    assert!(text.contains("<body>O &amp; O</body>") && !text.contains("<entry") && !text.contains("publisher"), "{text}");
+    assert!(
+        text.contains("<body>O &amp; O</body>") && !text.contains("<entry") && !text.contains("publisher"),
+        "{text}"
+    );
     assert!(text.contains("type='headline'"));
     let late = last_item(&origin, &post(), false);
     let stanza = read(&late);
@@ -380,7 +381,8 @@ fn every_answer_can_be_read() {
     assert_eq!(Page::parse_set(read.get_child("set", ns::RSM).unwrap()).unwrap(), page);
 
     let home = bare("juliet@capulet.lit");
-    let entries = pubsub::decision::Unmodified::Subscriptions(node.clone(), vec![(romeo.clone(), SubscriptionState::None)]);
+    let entries =
+        pubsub::decision::Unmodified::Subscriptions(node.clone(), vec![(romeo.clone(), SubscriptionState::None)]);
     let mut world = World::new(Home::Account);
     world.ask("juliet@capulet.lit/x", &Request::Create { node: Some(node.clone()), config: None }).unwrap();
     let stored = world.node("no'de").node.clone();
