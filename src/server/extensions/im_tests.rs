@@ -458,6 +458,47 @@ async fn messages_wait_for_who_is_away_in_their_order() {
 }
 
 #[tokio::test]
+async fn what_a_lost_stream_never_read_is_not_lost() {
+    let stage = Stage::new().await;
+    stage.account("juliet@example.com").await;
+    let (romeo, juliet) = (stage.log_in(ROMEO).await, stage.log_in(JULIET).await);
+    romeo.send("<message to='juliet@example.com' type='chat'><body>one</body></message>").await;
+    romeo.send("<message to='juliet@example.com/balcony' type='chat'><body>two</body></message>").await;
+    romeo.send("<message to='juliet@example.com/balcony' id='n'><body>only there</body></message>").await;
+    juliet.vanish().await;
+    let answer = romeo.read();
+    assert!(
+        answer.len() == 1 && answer[0].contains("service-unavailable") && answer[0].contains("id='n'"),
+        "{answer:?}"
+    );
+
+    for _ in 0..2 {
+        let juliet = stage.connect(JULIET).await;
+        juliet.send("<presence/>").await;
+        // Once more nobody reads.
+        juliet.vanish().await;
+    }
+    let juliet = stage.connect("juliet@example.com/chamber").await;
+    let came = juliet.ask("<presence/>").await;
+    let came: Vec<&String> = came.iter().filter(|stanza| stanza.starts_with("<message")).collect();
+    assert_eq!(came.len(), 2, "{came:?}");
+    assert!(came[0].contains("<body>one</body>") && came[1].contains("<body>two</body>"));
+    assert!(came.iter().all(|stanza| stanza.matches("<delay").count() == 1), "{came:?}");
+}
+
+#[tokio::test]
+async fn nobody_else_says_when_we_held_a_message_up() {
+    let stage = Stage::new().await;
+    stage.account("juliet@example.com").await;
+    let romeo = stage.log_in(ROMEO).await;
+    let forged = "<delay xmlns='urn:xmpp:delay' from='example.com' stamp='1999-01-01T00:00:00Z'/>";
+    romeo.send(&format!("<message to='juliet@example.com' type='chat'><body>x</body>{forged}</message>")).await;
+    let juliet = stage.connect(JULIET).await;
+    let came = juliet.ask("<presence/>").await;
+    assert!(!came.iter().any(|stanza| stanza.contains("1999")), "{came:?}");
+}
+
+#[tokio::test]
 async fn the_blocked_see_nobody_and_reach_nobody() {
     let stage = Stage::new().await;
     let (romeo, juliet) = (stage.log_in(ROMEO).await, stage.log_in(JULIET).await);

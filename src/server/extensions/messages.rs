@@ -5,14 +5,16 @@
 
 use std::sync::{Arc, Weak};
 
+use xmpp::limits::Limits;
 use xmpp::stanza::Kind;
 use xmpp::{BareJid, Stanza, StanzaError};
 
 use super::offline::{Offline, Outcome};
 use crate::extension::{BoxFuture, Extension, Kit, Messages, Mount, Spec};
 use crate::router::Router;
-use crate::router::rules::{Availability, Decision, Recipient, decide, includes};
+use crate::router::rules::{Availability, Decision, Recipient, decide, includes, may_be_answered};
 use crate::session::Session;
+use crate::session::mailbox::Frame;
 use crate::tables::accounts::Accounts;
 
 /// Delivers messages.
@@ -33,6 +35,27 @@ impl Delivery {
     pub fn new(kit: &Kit, accounts: &Arc<Accounts>, offline: &Arc<Offline>) -> Arc<Self> {
         let (accounts, offline) = (Arc::clone(accounts), Arc::clone(offline));
         Arc::new(Self { router: Arc::downgrade(&kit.router), accounts, offline })
+    }
+
+    /// Finds another way for what was put into the mailbox of `session`, which is gone, and never written to its
+    /// stream: messages go where they would go had it not been there, requests are answered as if it had not been.
+    pub async fn salvage(&self, session: &Session) {
+        let Some(router) = self.router.upgrade() else { return };
+        for frame in session.mailbox.drain() {
+            let Frame::Whole(bytes) = frame else { continue };
+            if !bytes.starts_with(b"<message") && !bytes.starts_with(b"<iq") {
+                continue;
+            }
+            let Ok(stanza) = Stanza::parse(bytes, &Limits::server()) else { continue };
+            match stanza.head.kind {
+                Kind::Message(_) if self.offline.was_kept(&stanza) => self.offline.keep_again(stanza).await,
+                Kind::Message(_) => self.message(stanza).await,
+                Kind::Iq(_) if may_be_answered(stanza.head.kind) && stanza.head.from.is_some() => {
+                    router.bounce(&stanza, &StanzaError::service_unavailable()).await;
+                }
+                Kind::Iq(_) | Kind::Presence(_) => {}
+            }
+        }
     }
 
     /// For who is away, and for who does not exist.

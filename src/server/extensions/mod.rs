@@ -37,14 +37,22 @@ pub fn furnish(
     let blocks = blocking::Blocks::new(kit);
     let announcer = presence::Announcer::new(kit, &books, &blocks);
     let offline = offline::Offline::new(kit, config);
-    let needs = presence::Needs { accounts, books: &books, blocks: &blocks, announcer: &announcer, offline: &offline };
+    let delivery = messages::Delivery::new(kit, accounts, &offline);
+    let needs = presence::Needs {
+        accounts,
+        books: &books,
+        blocks: &blocks,
+        announcer: &announcer,
+        offline: &offline,
+        delivery: &delivery,
+    };
     Ok(vec![
         disco::Disco::new(kit),
         // First of the guards: what is blocked is nobody else's business.
         blocking::Blocking::new(kit, &blocks, &announcer, config),
         roster::Roster::new(&books, &announcer, config),
         presence::Presence::new(kit, &needs, config),
-        messages::Delivery::new(kit, accounts, &offline),
+        delivery,
         offline,
         caps::Caps::new(kit),
         Arc::new(ping::Ping),

@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use store::{CommitError, Fault, Page};
-use xmpp::stanza::{Content, Kind, MessageType};
-use xmpp::{BareJid, Stanza, ns};
+use xmpp::stanza::{Child, Content, Kind, MessageType};
+use xmpp::{BareJid, Jid, Stanza, ns};
 
 use crate::config::Config;
 use crate::extension::{Extension, Kit, Listener, Mount, Pending, Spec, To, Xep};
@@ -89,8 +89,27 @@ impl Offline {
             Worth::Keeping => {}
         }
         let now = self.clock.now();
-        let delay = delay(account.domain(), now);
-        stanza.content.push_bytes("delay", ns::DELAY, delay.as_bytes());
+        // Nobody but us speaks of when we held it up.
+        let domain = account.domain();
+        stanza.content = stanza.content.without(|child| is_delay_of(child, domain));
+        stanza.content.push_bytes("delay", ns::DELAY, delay(domain, now).as_bytes());
+        self.append(account, now, &stanza).await
+    }
+
+    /// Was the message kept before, as its delay says? Only asked of what came out of a mailbox of ours.
+    pub fn was_kept(&self, stanza: &Stanza) -> bool {
+        stanza.head.to.as_ref().is_some_and(|to| stanza.content.children().any(|child| is_delay_of(child, to.domain())))
+    }
+
+    /// Keeps a message once more that was taken off the queue and never read.
+    pub async fn keep_again(&self, stanza: Stanza) {
+        let Some(account) = stanza.head.to.as_ref().map(Jid::to_bare) else { return };
+        if let Err(error) = self.append(&account, self.clock.now(), &stanza).await {
+            tracing::error!(%account, %error, "a message could not be kept again");
+        }
+    }
+
+    async fn append(&self, account: &BareJid, now: Timestamp, stanza: &Stanza) -> Result<Outcome, Fault> {
         let bytes = stanza.render();
         let turn = self.queues.turn(account.as_str()).await;
         let head = self.queues.head(account.as_str()).await?;
@@ -160,6 +179,10 @@ impl Offline {
             }
         }
     }
+}
+
+fn is_delay_of(child: &Child, domain: &str) -> bool {
+    child.is("delay", ns::DELAY) && child.open().is_ok_and(|delay| delay.attr("from") == Some(domain))
 }
 
 /// Delivers if the mailbox is at most half full afterwards.

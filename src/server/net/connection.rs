@@ -86,7 +86,8 @@ impl Connection {
             }
             let Some(session) = session else { break };
             if self.waiting() >= OUTPUT_MARK {
-                return Poll::Pending;
+                // A peer that takes nothing any more must not keep a stream that is to end.
+                return session.mailbox.poll_closing(cx).map(Woke::Close);
             }
             match session.mailbox.poll_take(cx, &mut self.out, OUTPUT_MARK) {
                 Poll::Ready(Taken::Frames) => {}

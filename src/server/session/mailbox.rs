@@ -79,6 +79,8 @@ struct Queue {
     bytes: usize,
     /// Set once; frames pushed afterwards are refused.
     closing: Option<Option<Condition>>,
+    /// The stream ends because it takes too little: what is queued is left for [`Mailbox::drain`].
+    is_overflowing: bool,
     waker: Option<Waker>,
 }
 
@@ -111,8 +113,7 @@ impl Mailbox {
             queue.bytes += len;
             queue.frames.push_back(frame);
         } else {
-            queue.frames.clear();
-            queue.bytes = 0;
+            queue.is_overflowing = true;
             queue.closing = Some(Some(Condition::ResourceConstraint));
         }
         let waker = queue.waker.take();
@@ -152,7 +153,7 @@ impl Mailbox {
     /// Appends queued frames to `out` until it holds `mark` bytes, or waits for the first one.
     pub fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<u8>, mark: usize) -> Poll<Taken> {
         let mut queue = self.lock();
-        if queue.frames.is_empty() {
+        if queue.frames.is_empty() || queue.is_overflowing {
             if let Some(condition) = queue.closing {
                 return Poll::Ready(Taken::Close(condition));
             }
@@ -172,6 +173,19 @@ impl Mailbox {
             queue.frames = VecDeque::new();
         }
         Poll::Ready(Taken::Frames)
+    }
+
+    /// Waits for the stream to be told to end. For a loop whose output is full, so that it takes no frames.
+    pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<Option<Condition>> {
+        let mut queue = self.lock();
+        if let Some(condition) = queue.closing {
+            return Poll::Ready(condition);
+        }
+        match &mut queue.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     /// Takes what is left after the stream is gone, so that it can be answered, stored or dropped.

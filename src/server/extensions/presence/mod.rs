@@ -22,6 +22,7 @@ pub use self::announce::Announcer;
 use self::announce::{frame, shared, unavailable};
 use self::subscriptions::action;
 use super::blocking::{Blocks, blocked};
+use super::messages::Delivery;
 use super::offline::Offline;
 use super::roster::Books;
 use crate::config::Config;
@@ -44,6 +45,7 @@ pub struct Presence {
     blocks: Arc<Blocks>,
     announcer: Arc<Announcer>,
     offline: Arc<Offline>,
+    delivery: Arc<Delivery>,
     items_max: usize,
     directed_max: usize,
 }
@@ -63,6 +65,8 @@ pub struct Needs<'a> {
     pub announcer: &'a Arc<Announcer>,
     /// What waited for a resource to come.
     pub offline: &'a Arc<Offline>,
+    /// What a resource left behind.
+    pub delivery: &'a Arc<Delivery>,
 }
 
 impl Presence {
@@ -77,6 +81,7 @@ impl Presence {
             blocks: Arc::clone(needs.blocks),
             announcer: Arc::clone(needs.announcer),
             offline: Arc::clone(needs.offline),
+            delivery: Arc::clone(needs.delivery),
             items_max: config.limits.roster_items_max,
             directed_max: config.limits.directed_presences_max,
         })
@@ -364,6 +369,7 @@ impl Presences for Presence {
             let account = session.jid.bare();
             let stanza = unavailable(&session.jid);
             presence.farewell(&account, &session, stanza).await;
+            presence.delivery.salvage(&session).await;
         })
     }
 }

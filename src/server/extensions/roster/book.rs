@@ -415,3 +415,7 @@ fn open_query(epoch: u64, version: u64) -> Vec<u8> {
 fn closed() -> Fault {
     Fault::new("a roster could not be written and is closed")
 }
+
+#[cfg(test)]
+#[path = "book_test.rs"]
+mod tests;
