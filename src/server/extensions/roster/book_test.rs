@@ -8,8 +8,9 @@ use std::time::Duration;
 use store::memory::Control;
 
 use super::*;
+use crate::config::ResourceConflict;
+use crate::session::SessionLimits;
 use crate::session::mailbox::Taken;
-use crate::session::{ConflictPolicy, SessionLimits};
 
 struct Desk {
     book: Book,
@@ -35,7 +36,7 @@ impl Desk {
         let (rosters, book) = open(&control).await;
         let sessions = Sessions::new(SessionLimits { sessions_per_account_max: 1, mailbox_bytes_max: 1 << 20 });
         let full = xmpp::FullJid::new("romeo@example.net/orchard").unwrap();
-        let session = sessions.bind(full, ConflictPolicy::Refuse, 0, || unreachable!()).unwrap();
+        let session = sessions.bind(full, ResourceConflict::Refuse, 0, || unreachable!()).unwrap();
         session.state().interested = true;
         Self { book, rosters, sessions, session, control }
     }
