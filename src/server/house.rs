@@ -113,13 +113,8 @@ impl House {
             sessions_per_account_max: config.limits.sessions_per_account_max,
             mailbox_bytes_max: config.limits.mailbox_bytes_max,
         });
-        let router = Arc::new(Router::new(
-            hosts,
-            sessions,
-            Interests::new(CAPS_HASHES_MAX),
-            Arc::clone(clock),
-            Arc::clone(ids),
-        ));
+        let router =
+            Arc::new(Router::new(hosts, sessions, Interests::new(CAPS_HASHES_MAX), Arc::clone(clock), Arc::clone(ids)));
         let kit = Kit {
             store: Arc::clone(store),
             router: Arc::clone(&router),

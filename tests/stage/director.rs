@@ -228,7 +228,7 @@ impl<T: Theatre> Production<'_, T> {
 
     fn check(&mut self, expected: &Element, received: &Element) -> Result<(), String> {
         compare(expected, received, &mut self.variables)
-            .map_err(|reason| format!("{reason}\n  expected:\n{}  received:\n{}", pretty(expected), pretty(&received)))
+            .map_err(|reason| format!("{reason}\n  expected:\n{}  received:\n{}", pretty(expected), pretty(received)))
     }
 
     async fn next(&mut self, who: usize, expected: &Element) -> Result<Element, String> {

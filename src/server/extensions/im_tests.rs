@@ -8,13 +8,13 @@ use std::task::{Context, Poll, Waker};
 use xmpp::limits::Limits;
 use xmpp::{BareJid, FullJid, Stanza};
 
+use crate::config::ResourceConflict;
 use crate::config::{Config, Sections};
 use crate::extension::{Kit, Mount};
 use crate::router::Router;
 use crate::runtime::{Clock, SeededIds, SimulatedClock};
 use crate::session::interest::Interests;
 use crate::session::mailbox::Taken;
-use crate::config::ResourceConflict;
 use crate::session::{Session, SessionLimits, Sessions};
 use crate::tables::accounts::Accounts;
 

@@ -189,9 +189,9 @@ fn refusal(error: &AccountError) -> StanzaError {
         AccountError::Exists => StanzaError::conflict(),
         AccountError::Unknown => StanzaError::registration_required(),
         AccountError::NotAnAccount | AccountError::BadPassword => {
-            StanzaError::not_acceptable().with_text(&error.to_string())
+            StanzaError::not_acceptable().with_text(error.to_string())
         }
-        AccountError::BadInvitation => StanzaError::not_allowed().with_text(&error.to_string()),
+        AccountError::BadInvitation => StanzaError::not_allowed().with_text(error.to_string()),
         AccountError::Fault(fault) => {
             tracing::error!(%fault, "an account cannot be opened or changed");
             StanzaError::internal_server_error()
