@@ -161,12 +161,15 @@ impl Telling {
     }
 
     async fn last_item(&self, entry: &Entry, held: &Held) -> Option<Bytes> {
-        let newest = self.nodes.recent(entry, held, |recent| recent.newest().cloned()).await;
+        // The newest of its time: what came later is told as news.
+        let end = held.node.tally.sequence.saturating_add(1);
+        let newest = self.nodes.recent(entry, held, |recent| recent.before(Some(end), 1)).await;
         let newest = newest.inspect_err(|error| tracing::error!(%error, "the newest item cannot be read")).ok()??;
+        let newest = newest.first()?;
         let id = self.ids.id();
         let config = &held.node.config;
         let origin = Origin { home: &entry.home, node: &entry.name, config, id: &id };
-        Some(notification::last_item(&origin, &newest, config.include_body))
+        Some(notification::last_item(&origin, newest, config.include_body))
     }
 
     async fn tell_one(&self, router: &Router, job: &Job, notice: &Notice, to: &Jid) {

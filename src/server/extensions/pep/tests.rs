@@ -405,3 +405,47 @@ async fn a_removed_account_leaves_nothing() {
     assert!(!followers.contains("romeo"), "{followers}");
     assert!(juliet.get("romeo@example.net", &format!("<items node='{BLOG}'/>")).await.contains("item-not-found"));
 }
+
+#[tokio::test]
+async fn many_items_go_at_once_and_their_ids_are_free() {
+    let stage = Stage::new().await;
+    let juliet = stage.log_in(JULIET, &[]).await;
+    let to = "juliet@example.com";
+    let form = |fields: &str| {
+        format!(
+            "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+             <value>http://jabber.org/protocol/pubsub#node_config</value></field>{fields}</x>"
+        )
+    };
+    let set = |var: &str, value: &str| form(&format!("<field var='pubsub#{var}'><value>{value}</value></field>"));
+    juliet.set(to, &format!("<create node='n'/><configure>{}</configure>", set("max_items", "max"))).await;
+    let post =
+        |number: u32| format!("<publish node='n'><item id='{number}'><x xmlns='urn:x'>{number}.</x></item></publish>");
+    for number in 0..450 {
+        juliet.set(to, &post(number)).await;
+    }
+    let count = "<items node='n'/><set xmlns='http://jabber.org/protocol/rsm'><max>0</max></set>";
+    assert!(juliet.get(to, count).await.contains("<count>450</count>"));
+    juliet.own("set", &format!("<configure node='n'>{}</configure>", set("max_items", "5"))).await;
+    let left = juliet.get(to, "<items node='n'/>").await;
+    assert_eq!(left.matches("<item ").count(), 5, "{left}");
+    assert!(left.contains(">445.<") && left.contains(">449.<"), "{left}");
+    let gone = juliet.get(to, "<items node='n'><item id='7'/></items>").await;
+    assert!(!gone.contains("<item "), "{gone}");
+    // An id from below the floor is published anew before the old item is cleared, and survives that.
+    juliet.set(to, &post(7)).await;
+    stage.minute().await;
+    let left = juliet.get(to, "<items node='n'/>").await;
+    assert!(left.contains(">7.<") && left.contains(">449.<") && !left.contains(">445.<"), "{left}");
+    assert!(juliet.get(to, "<items node='n'><item id='7'/></items>").await.contains(">7.<"));
+    juliet.own("set", "<purge node='n'/>").await;
+    assert!(!juliet.get(to, "<items node='n'/>").await.contains("<item "));
+    juliet.set(to, &post(8)).await;
+    stage.minute().await;
+    assert_eq!(juliet.get(to, "<items node='n'/>").await.matches("<item ").count(), 1);
+    // An expiry that comes later counts for what is there.
+    juliet.own("set", &format!("<configure node='n'>{}</configure>", set("item_expire", "30"))).await;
+    stage.minute().await;
+    stage.minute().await;
+    assert!(juliet.get(to, count).await.contains("<count>0</count>"));
+}

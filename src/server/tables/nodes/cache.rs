@@ -80,6 +80,14 @@ impl Entry {
         known.weight = weight;
     }
 
+    /// Whether what was read about `held` may be kept: nothing changed since, and this is still the node.
+    fn may_keep(known: &Known, generation: u64, held: &Held) -> bool {
+        let is_same = |now: &Arc<Held>| now.number == held.number && now.floor == held.floor;
+        known.generation == generation
+            && !known.is_uncertain
+            && known.node.as_ref().is_some_and(|node| node.as_ref().is_some_and(is_same))
+    }
+
     fn forget(&self) {
         let mut known = self.known();
         known.generation += 1;
@@ -227,7 +235,7 @@ impl Nodes {
         let answer = ask(&recent);
         let mut known = entry.known();
         let has_room = self.bytes.load(Ordering::Relaxed) < self.limits.bytes_max;
-        if known.generation == generation && !known.is_uncertain && has_room {
+        if has_room && Entry::may_keep(&known, generation, held) {
             known.recent = Some(recent);
             entry.count(&mut known);
         }
@@ -386,7 +394,7 @@ impl Nodes {
         }
         let all = Arc::new(all);
         let mut known = entry.known();
-        if known.generation == generation && !known.is_uncertain {
+        if Entry::may_keep(&known, generation, held) {
             known.subscribers = Some(Arc::clone(&all));
             entry.count(&mut known);
         }
@@ -460,6 +468,7 @@ impl Nodes {
                 return Err(error);
             }
         };
+        let is_other = held.is_none() || plan.held.is_none();
         let held = plan.held.map(Arc::new);
         let mut known = entry.known();
         known.generation += 1;
@@ -469,7 +478,8 @@ impl Nodes {
             known.subscribers = None;
         }
         known.node = Some(held.clone());
-        if held.is_none() {
+        if is_other {
+            // Created or deleted: what was known is of another node of that name.
             known.recent = None;
         }
         if let Some(recent) = &mut known.recent {

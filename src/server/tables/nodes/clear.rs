@@ -1,18 +1,20 @@
-//! What nobody sees any more, cleared in pages: deleted nodes, purged items, and what belonged to a removed account.
+//! What is done about a node afterwards, in pages: clearing what nobody sees any more of deleted nodes and purged
+//! items, giving items an expiry, finding those whose time is over.
 
+use pubsub::config::Bound;
 use pubsub::model::ItemHead;
 use store::{Batch, CommitError, Fault, KeyBuilder, KeyReader, Page, Store};
 use xmpp::{BareJid, Jid};
 
 use super::super::{Table, delete_range};
 use super::load::{Between, items, subscribers};
-use super::row::{read_item_head, read_place, read_remains};
-use super::{Held, Number, entity_key, item_id_key, rows_of, subscriber_key};
+use super::row::{Work, read_item_head, read_place, read_remains, write_place};
+use super::{Held, Number, entity_key, expiry_key, item_id_key, rows_of, subscriber_key};
 
 /// Rows of work taken at once.
 const PAGE: usize = 500;
 
-/// Clears what is due. Returns whether there was less than a page of it.
+/// Does the work that is due.
 pub(super) async fn clear_remains(store: &dyn Store, now: u64) -> Result<(), CommitError> {
     let mut range = Table::NodeRemains.key().range();
     loop {
@@ -27,11 +29,15 @@ pub(super) async fn clear_remains(store: &dyn Store, now: u64) -> Result<(), Com
             let mut reader = KeyReader::after(&key, 1);
             let number: Number = reader.fixed().map_err(Fault::from)?;
             let upto = reader.u64().map_err(Fault::from)?;
-            clear_items(store, &number, upto).await?;
-            if remains.is_whole {
-                clear_entities(store, &number, &remains.home, &remains.name).await?;
-                for table in [Table::ItemIds, Table::Subscriptions, Table::Affiliations] {
-                    delete_range(store, rows_of(table, &number)).await?;
+            match remains.work {
+                Work::Items => clear_items(store, &number, upto).await?,
+                Work::Expiry => schedule(store, &number, &remains.home, &remains.name).await?,
+                Work::Node => {
+                    clear_items(store, &number, upto).await?;
+                    clear_entities(store, &number, &remains.home, &remains.name).await?;
+                    for table in [Table::ItemIds, Table::Subscriptions, Table::Affiliations] {
+                        delete_range(store, rows_of(table, &number)).await?;
+                    }
                 }
             }
             let mut batch = Batch::new();
@@ -59,6 +65,29 @@ async fn clear_items(store: &dyn Store, number: &Number, upto: u64) -> Result<()
             {
                 batch.delete(id_key);
             }
+        }
+        store.commit_durably(batch).await?;
+        if is_complete {
+            return Ok(());
+        }
+    }
+}
+
+/// Gives every item of a node the expiry that its configuration has now.
+async fn schedule(store: &dyn Store, number: &Number, home: &str, name: &str) -> Result<(), CommitError> {
+    let Some(held) = super::load::held(store, home, name).await?.filter(|held| held.number == *number) else {
+        return Ok(());
+    };
+    let Bound::At(seconds) = held.node.config.item_expire else { return Ok(()) };
+    let mut after = 0;
+    loop {
+        let between = Between { after, before: None };
+        let (found, is_complete) = items(store, &held, between, false, Page::rows(PAGE)).await?;
+        let mut batch = Batch::new();
+        for item in found {
+            after = item.sequence;
+            let pubsub::Timestamp(expiry) = item.updated.plus_seconds(seconds);
+            batch.put(expiry_key(expiry, number, item.sequence), write_place(home, name));
         }
         store.commit_durably(batch).await?;
         if is_complete {

@@ -73,12 +73,6 @@ impl Recent {
         }
     }
 
-    /// The newest item. `None` when there is none at all, or none here.
-    #[must_use]
-    pub fn newest(&self) -> Option<&Arc<Item>> {
-        self.items.back()
-    }
-
     /// The item of that id, if it is here.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<&Arc<Item>> {

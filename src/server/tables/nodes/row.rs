@@ -153,25 +153,47 @@ pub(super) fn read_place(row: Bytes) -> Result<(Box<str>, Box<str>), Fault> {
     Ok((row.text()?, row.text()?))
 }
 
-/// What remains of a node or of its items.
+/// What kind of work a row of the remains is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Items up to the position in the key go.
+    Items,
+    /// Everything goes.
+    Node,
+    /// Items get an expiry, since the configuration has one now.
+    Expiry,
+}
+
+/// What remains to be done about a node.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Remains {
     /// Not before this time, in microseconds since the Unix epoch: somebody may still be reading.
     pub(super) not_before: u64,
-    /// Everything, not only items.
-    pub(super) is_whole: bool,
-    /// Where it was.
+    /// What.
+    pub(super) work: Work,
+    /// Where it is or was.
     pub(super) home: Box<str>,
-    /// What it was called.
+    /// What it is or was called.
     pub(super) name: Box<str>,
 }
 
 pub(super) fn write_remains(remains: &Remains) -> Bytes {
-    let row = Writer::new(FORMAT).u64(remains.not_before).u8(u8::from(remains.is_whole));
-    row.text(&remains.home).text(&remains.name).finish()
+    let work = match remains.work {
+        Work::Items => 0,
+        Work::Node => 1,
+        Work::Expiry => 2,
+    };
+    Writer::new(FORMAT).u64(remains.not_before).u8(work).text(&remains.home).text(&remains.name).finish()
 }
 
 pub(super) fn read_remains(row: Bytes) -> Result<Remains, Fault> {
     let mut row = Reader::new(row, FORMAT, WHAT)?;
-    Ok(Remains { not_before: row.u64()?, is_whole: row.u8()? != 0, home: row.text()?, name: row.text()? })
+    let not_before = row.u64()?;
+    let work = match row.u8()? {
+        0 => Work::Items,
+        1 => Work::Node,
+        2 => Work::Expiry,
+        _ => return Err(fault("asks for unknown work")),
+    };
+    Ok(Remains { not_before, work, home: row.text()?, name: row.text()? })
 }

@@ -9,7 +9,7 @@ use xmpp::{BareJid, Jid};
 
 use super::load::{Between, items};
 use super::row::{
-    Remains, write_affiliation, write_item, write_item_head, write_node, write_place, write_remains,
+    Remains, Work, write_affiliation, write_item, write_item_head, write_node, write_place, write_remains,
     write_subscription, write_tally,
 };
 use super::{
@@ -95,15 +95,19 @@ impl Draft<'_> {
                 }
             }
             Change::Configure(config) => {
-                if let Some(held) = &mut self.plan.held {
-                    held.node.config = Arc::new(config.clone());
+                let Some(held) = &mut self.plan.held else { return Ok(()) };
+                let before = held.node.config.item_expire;
+                held.node.config = Arc::new(config.clone());
+                if config.item_expire != before && config.item_expire != Bound::Max {
+                    let number = held.number;
+                    self.remain(&number, 0, Work::Expiry);
                 }
                 self.is_configured = true;
             }
             Change::DeleteNode => {
                 let Some(held) = self.plan.held.take() else { return Ok(()) };
                 self.plan.batch.delete(node_key(home, name)).delete(tally_key(home, name)).add(home_key(home), -1);
-                self.remain(&held.number, u64::MAX, true);
+                self.remain(&held.number, u64::MAX, Work::Node);
                 self.plan.changes_audience = true;
             }
             Change::PutItem(item) => self.put_item(item),
@@ -184,14 +188,14 @@ impl Draft<'_> {
         if let Some(held) = &mut self.plan.held {
             held.floor = held.floor.max(floor);
         }
-        self.remain(number, floor, false);
+        self.remain(number, floor, Work::Items);
         self.plan.recent.push(RecentStep::Rise(floor));
     }
 
-    fn remain(&mut self, number: &Number, sequence: u64, is_whole: bool) {
+    fn remain(&mut self, number: &Number, sequence: u64, work: Work) {
         let remains = Remains {
-            not_before: self.ground.now.saturating_add(if is_whole { REMAINS_MICROS } else { 0 }),
-            is_whole,
+            not_before: self.ground.now.saturating_add(if work == Work::Node { REMAINS_MICROS } else { 0 }),
+            work,
             home: self.ground.home.as_str().into(),
             name: self.ground.name.into(),
         };
