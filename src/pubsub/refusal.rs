@@ -66,8 +66,8 @@ pub enum Refusal {
     InvalidOptions(String),
     /// A configuration value is not possible; the text says which and why.
     BadConfiguration(String),
-    /// The access model does not exist here.
-    UnsupportedAccessModel(&'static str),
+    /// The access model does not exist here; the text says which do.
+    UnsupportedAccessModel(String),
     /// The node does not do this; the word is the feature's.
     Unsupported(&'static str),
     /// The home holds as many nodes as it may.
@@ -145,8 +145,7 @@ impl Refusal {
             }
             Self::NameTooLong(bytes_max) => format!("Names of nodes and items have at most {bytes_max} bytes."),
             Self::PreconditionNotMet(var) => format!("The node's {var} is not what the publish options ask for."),
-            Self::InvalidOptions(why) | Self::BadConfiguration(why) => why.clone(),
-            Self::UnsupportedAccessModel(model) => format!("The access model {model} does not exist here."),
+            Self::InvalidOptions(why) | Self::BadConfiguration(why) | Self::UnsupportedAccessModel(why) => why.clone(),
             Self::BatchTooBig(batch_max) => format!("At most {batch_max} can be named in one request."),
             Self::TooManyAffiliations(max) => format!("A node has at most {max} affiliations."),
             Self::OneItemOnly => "One item is published or retracted at a time.".to_owned(),

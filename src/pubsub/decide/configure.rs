@@ -69,7 +69,11 @@ pub(super) fn apply(
         check_sizes(given, &view.limits).map_err(|BadValue(why)| bad(&why))?;
         let given: Vec<&str> = given.iter().map(|value| &**value).collect();
         if let Some(field) = field(var) {
-            (field.set)(config, &given).map_err(|BadValue(why)| bad(&why))?;
+            (field.set)(config, &given).map_err(|BadValue(why)| match (unknown, &**var) {
+                // Section 8.1.3 has a word for this one.
+                (Unknown::Ignored, "pubsub#access_model") => Refusal::UnsupportedAccessModel(why),
+                _ => bad(&why),
+            })?;
         } else if &**var == "pubsub#node_type" {
             if given != ["leaf"] {
                 return Err(bad("only leaf nodes exist here"));
@@ -96,10 +100,14 @@ pub fn amend(config: &mut NodeConfig, home: Home, node: &str, limits: &Limits) -
         config.max_items = Bound::Max;
     }
     match config.access_model {
-        AccessModel::Presence if home == Home::Service => Err(Refusal::UnsupportedAccessModel("presence")),
-        AccessModel::Roster if home == Home::Service => Err(Refusal::UnsupportedAccessModel("roster")),
+        AccessModel::Presence if home == Home::Service => Err(no_roster()),
+        AccessModel::Roster if home == Home::Service => Err(no_roster()),
         _ => Ok(()),
     }
+}
+
+fn no_roster() -> Refusal {
+    Refusal::UnsupportedAccessModel("That access model needs a roster, and a service has none.".to_owned())
 }
 
 fn check_sizes(values: &[Box<str>], limits: &Limits) -> Result<(), BadValue> {

@@ -152,6 +152,12 @@ pub trait Messages: Send + Sync + 'static {
     fn message(&self, stanza: Stanza) -> BoxFuture<()>;
 }
 
+/// Forms that an account's own services asked for and that come back in messages (XEP-0060 section 8.6).
+pub trait Forms: Send + Sync + 'static {
+    /// Takes `stanza`, a message with a data form sent to `account`, or gives it back to be delivered.
+    fn submitted(&self, account: BareJid, stanza: Stanza) -> BoxFuture<Option<Stanza>>;
+}
+
 /// Presence: RFC 6121 sections 3 and 4.
 pub trait Presences: Send + Sync + 'static {
     /// Whatever presence a local session sends: its own, directed, or about a subscription.

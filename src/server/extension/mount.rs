@@ -9,7 +9,7 @@ use xmpp::Element;
 use xmpp::stanza::IqType;
 
 use super::{
-    Answer, Asked, BoxFuture, Discoverable, Extension, Guard, Listener, Messages, Presences, Registrar, Spec, To,
+    Answer, Asked, BoxFuture, Discoverable, Extension, Forms, Guard, Listener, Messages, Presences, Registrar, Spec, To,
 };
 
 /// Answers one kind of IQ.
@@ -63,6 +63,8 @@ pub struct Wiring {
     pub account_nodes: Option<Arc<dyn Discoverable>>,
     /// The delivery rules.
     pub messages: Option<Arc<dyn Messages>>,
+    /// Who takes forms sent to accounts.
+    pub forms: Option<Arc<dyn Forms>>,
     /// The presence rules.
     pub presences: Option<Arc<dyn Presences>>,
     /// Registration before authentication.
@@ -187,6 +189,13 @@ impl Mount {
     pub fn messages(&mut self, rules: Arc<dyn Messages>) {
         if self.wiring.messages.replace(rules).is_some() {
             self.faults.push(format!("{} is the second to deliver messages", self.mounting));
+        }
+    }
+
+    /// Sets who takes forms that come in messages to accounts.
+    pub fn forms(&mut self, forms: Arc<dyn Forms>) {
+        if self.wiring.forms.replace(forms).is_some() {
+            self.faults.push(format!("{} is the second to take forms in messages", self.mounting));
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use xmpp::stanza::{Kind, MessageType};
 use xmpp::stream::Condition;
-use xmpp::{BareJid, Jid, Stanza, StanzaError};
+use xmpp::{BareJid, Jid, Stanza, StanzaError, ns};
 
 use self::awaiting::{Awaiting, Then};
 use self::classify::{Destination, classify};
@@ -196,7 +196,14 @@ impl Router {
 
     async fn message(&self, destination: Destination, stanza: Stanza) {
         match destination {
-            Destination::Account(account) => self.message_in(account.as_str(), stanza).await,
+            Destination::Account(account) => match &self.wiring().forms {
+                Some(forms) if stanza.content.has("x", ns::DATA_FORMS) => {
+                    if let Some(stanza) = forms.submitted(account.clone(), stanza).await {
+                        self.message_in(account.as_str(), stanza).await;
+                    }
+                }
+                _ => self.message_in(account.as_str(), stanza).await,
+            },
             Destination::Resource(full) => self.message_in(full.as_bare_str(), stanza).await,
             Destination::Domain(_) => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
             Destination::Remote(domain) => self.relay(&domain, stanza).await,

@@ -4,6 +4,7 @@
 //! the rules themselves are in the room `pubsub`. Also tells newest items to who comes online (`last`), answers
 //! discovery of accounts and their nodes (`discovery`), and removes what has expired.
 
+mod approval;
 mod contacts;
 mod discovery;
 mod expiry;
@@ -146,6 +147,7 @@ impl Extension for Pep {
             at.feature(To::ACCOUNT, feature);
         }
         at.account_nodes(Arc::new(discovery::PepHandle(Arc::clone(&self))));
+        at.forms(Arc::new(approval::Answers(Arc::clone(&self))));
         at.listener(Arc::new(last::Online(self)));
     }
 }
