@@ -302,7 +302,7 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     let mut service = World::new(Home::Service);
     let case = (
         "presence at a service",
-        Refusal::UnsupportedAccessModel("presence"),
+        Refusal::UnsupportedAccessModel(String::new()),
         Modify,
         C::NotAcceptable,
         Some("unsupported-access-model"),
