@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use pubsub::access::{Standing, may_be_notified};
-use pubsub::config::SendLast;
+use pubsub::config::{AccessModel, SendLast};
 use pubsub::request::{Relation, effective};
-use pubsub::{Caller, Home, Request};
+use pubsub::{Affiliation, Caller, Home, Request, SubscriptionState};
 use store::Fault;
 use xmpp::{BareJid, Jid};
 
 use super::Pep;
+use super::serve::Failure;
 use crate::extension::{Listener, Pending, fault};
 use crate::session::Session;
 use crate::session::interest::Interest;
+
+/// Subscriptions of one contact looked at when it loses sight of an account's presence.
+const SUBSCRIPTIONS_MAX: usize = 1_000;
 
 /// Hears of moments for pubsub.
 pub(super) struct Online(pub(super) Arc<Pep>);
@@ -31,8 +35,16 @@ impl Listener for Online {
         })
     }
 
-    /// A contact may see the account's presence from now on, and with it its nodes.
+    /// A contact may see the account's presence from now on, and with it its nodes; or no longer.
     fn subscription_changed(&self, account: &BareJid, contact: &BareJid, may_see: bool, _sees: bool) -> Pending<()> {
+        if !may_see {
+            let (pep, account, contact) = (Arc::clone(&self.0), account.clone(), contact.clone());
+            return Pending::later(async move {
+                if let Err(error) = pep.cancel_subscriptions(&account, &contact).await {
+                    let _logged = fault("nodes", &error);
+                }
+            });
+        }
         let Some(router) = self.0.router.upgrade() else { return Pending::now(()) };
         if !may_see || !router.serves(account.domain()) || !router.sessions.any(contact.as_str()) {
             return Pending::now(());
@@ -64,6 +76,27 @@ fn interest_of(session: &Session) -> Option<Arc<Interest>> {
 }
 
 impl Pep {
+    /// XEP-0163 section 7.1: who loses access by losing sight of the account's presence loses its subscriptions.
+    async fn cancel_subscriptions(&self, account: &BareJid, contact: &BareJid) -> Result<(), Fault> {
+        let rows = self.nodes.own_subscriptions(contact, account, SUBSCRIPTIONS_MAX).await?;
+        let owner = Caller::new(account.into());
+        for (name, subscription) in rows {
+            let entry = self.nodes.entry(account, &name);
+            let Some(held) = self.nodes.held(&entry).await? else { continue };
+            if !matches!(held.node.config.access_model, AccessModel::Presence | AccessModel::Roster)
+                || self.nodes.affiliation(&held, contact).await? != Affiliation::None
+            {
+                continue;
+            }
+            let wanted = vec![(subscription.jid, Some(SubscriptionState::None))];
+            let request = Request::SetSubscribers { node: held.node.name.clone(), wanted };
+            if let Err(Failure::Fault(error)) = self.do_change(account, &owner, request).await {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     async fn tell_newcomer(&self, session: &Arc<Session>, interest: &Interest) -> Result<(), Fault> {
         let own = session.jid.bare();
         self.tell_last_items(&own, session, interest).await?;

@@ -276,6 +276,13 @@ async fn contacts_are_told_what_they_asked_for() {
     let later = stage.log_in("romeo@example.net/home", &[tune]).await;
     let told = later.read().await;
     assert!(told.iter().any(|one| one.contains("Wedding March") && one.contains("urn:xmpp:delay")), "{told:?}");
+    // Who subscribed and loses sight of her presence is no subscriber any more, and is told.
+    romeo.set("juliet@example.com", &format!("<subscribe node='{tune}' jid='romeo@example.net'/>")).await;
+    assert!(juliet.own("get", &format!("<subscriptions node='{tune}'/>")).await.contains("romeo@example.net"));
+    juliet.send("<presence to='romeo@example.net' type='unsubscribed'/>").await;
+    assert!(romeo.read().await.iter().any(|one| one.contains("subscription='none'") && one.contains(tune)));
+    juliet.read().await;
+    assert!(!juliet.own("get", &format!("<subscriptions node='{tune}'/>")).await.contains("romeo@example.net"));
     // One that did not ask is not told.
     let silent = stage.log_in("romeo@example.net/phone", &[]).await;
     assert!(silent.read().await.iter().all(|one| !one.contains("pubsub#event")));
