@@ -87,7 +87,7 @@ impl Connection {
             let Some(session) = session else { break };
             if self.waiting() >= OUTPUT_MARK {
                 // A peer that takes nothing any more must not keep a stream that is to end.
-                return session.mailbox.poll_closing(cx).map(Woke::Close);
+                return session.mailbox.poll_failing(cx).map(|condition| Woke::Close(Some(condition)));
             }
             match session.mailbox.poll_take(cx, &mut self.out, OUTPUT_MARK) {
                 Poll::Ready(Taken::Frames) => {}

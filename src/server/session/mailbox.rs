@@ -75,7 +75,8 @@ pub struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<Frame>,
+    /// Each with the bytes it counts for.
+    frames: VecDeque<(Frame, usize)>,
     bytes: usize,
     /// Set once; frames pushed afterwards are refused.
     closing: Option<Option<Condition>>,
@@ -103,15 +104,29 @@ impl Mailbox {
     /// Returns whether it was taken. It is not when the mailbox is closed already, or when it is full: then the
     /// stream is closed with `resource-constraint` (RFC 6120 section 4.9.3.17). One frame always fits an empty box.
     pub fn push(&self, frame: Frame) -> bool {
+        let len = frame.len();
+        self.push_counted(frame, len)
+    }
+
+    /// Queues a frame whose bytes are kept elsewhere as long as this one is of use, such as the presence of
+    /// somebody who is here. What is shared is not counted, so that a login is not refused to who has many friends.
+    pub fn push_shared(&self, frame: Frame) -> bool {
+        let own = match &frame {
+            Frame::Whole(_) => frame.len(),
+            Frame::Addressed { to, .. } => to.as_str().len(),
+        };
+        self.push_counted(frame, own)
+    }
+
+    fn push_counted(&self, frame: Frame, len: usize) -> bool {
         let mut queue = self.lock();
         if queue.closing.is_some() {
             return false;
         }
-        let len = frame.len();
         let fits = queue.frames.is_empty() || queue.bytes + len <= self.bytes_max;
         if fits {
             queue.bytes += len;
-            queue.frames.push_back(frame);
+            queue.frames.push_back((frame, len));
         } else {
             queue.is_overflowing = true;
             queue.closing = Some(Some(Condition::ResourceConstraint));
@@ -164,9 +179,9 @@ impl Mailbox {
             return Poll::Pending;
         }
         while out.len() < mark
-            && let Some(frame) = queue.frames.pop_front()
+            && let Some((frame, counted)) = queue.frames.pop_front()
         {
-            queue.bytes = queue.bytes.saturating_sub(frame.len());
+            queue.bytes = queue.bytes.saturating_sub(counted);
             frame.write(out);
         }
         if queue.frames.is_empty() && queue.frames.capacity() > KEPT_FRAMES {
@@ -175,10 +190,11 @@ impl Mailbox {
         Poll::Ready(Taken::Frames)
     }
 
-    /// Waits for the stream to be told to end. For a loop whose output is full, so that it takes no frames.
-    pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<Option<Condition>> {
+    /// Waits for the stream to be told to end with an error. For a loop whose output is full, so that it takes no
+    /// frames: a peer that reads nothing must not keep such a stream.
+    pub fn poll_failing(&self, cx: &mut Context<'_>) -> Poll<Condition> {
         let mut queue = self.lock();
-        if let Some(condition) = queue.closing {
+        if let Some(Some(condition)) = queue.closing {
             return Poll::Ready(condition);
         }
         match &mut queue.waker {
@@ -193,6 +209,6 @@ impl Mailbox {
         let mut queue = self.lock();
         queue.closing.get_or_insert(None);
         queue.bytes = 0;
-        std::mem::take(&mut queue.frames).into()
+        std::mem::take(&mut queue.frames).into_iter().map(|(frame, _)| frame).collect()
     }
 }

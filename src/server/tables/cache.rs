@@ -23,6 +23,17 @@ struct Slot<V> {
     used: u64,
 }
 
+impl<V: Weight> Slot<V> {
+    fn weigh(&self) -> usize {
+        1 + self.cell.get().map_or(0, |value| value.weight())
+    }
+
+    /// A slot or value with a second owner is in use. Nobody can become one while the shard is locked.
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.cell) == 1 && self.cell.get().is_none_or(|value| Arc::strong_count(value) == 1)
+    }
+}
+
 const SHARDS: usize = 64;
 
 /// Values by account, bounded.
@@ -67,22 +78,24 @@ impl<V: Weight> Cache<V> {
     where
         V: Send + Sync,
     {
-        let cell = {
+        let (cell, is_new) = {
             let mut shard = self.shard(account.as_str());
             let used = self.uses.fetch_add(1, Ordering::Relaxed);
             match shard.get_mut(account.as_str()) {
                 Some(slot) => {
                     slot.used = used;
-                    Arc::clone(&slot.cell)
+                    (Arc::clone(&slot.cell), false)
                 }
                 None => {
-                    self.make_room(&mut shard);
                     let cell = Arc::new(OnceCell::new());
                     shard.insert(account.clone(), Slot { cell: Arc::clone(&cell), used });
-                    cell
+                    (cell, true)
                 }
             }
         };
+        if is_new {
+            self.make_room(account.as_str());
+        }
         cell.get_or_try_init(async || load().await.map(Arc::new)).await.cloned()
     }
 
@@ -91,28 +104,38 @@ impl<V: Weight> Cache<V> {
         self.shard(account).remove(account);
     }
 
-    fn make_room(&self, shard: &mut HashMap<BareJid, Slot<V>>) {
-        let weigh = |slot: &Slot<V>| 1 + slot.cell.get().map_or(0, |value| value.weight());
-        let mut weight: usize = shard.values().map(weigh).sum();
-        if weight < self.rows_max / SHARDS {
-            return;
-        }
-        // A slot or value with a second owner is in use. Nobody can become one while the shard is locked.
-        let is_idle = |slot: &Slot<V>| {
-            Arc::strong_count(&slot.cell) == 1 && slot.cell.get().is_none_or(|value| Arc::strong_count(value) == 1)
-        };
-        let mut idle: Vec<(u64, BareJid, usize)> = shard
-            .iter()
-            .filter(|(account, slot)| is_idle(slot) && !(self.is_online)(account.as_str()))
-            .map(|(account, slot)| (slot.used, account.clone(), weigh(slot)))
-            .collect();
-        idle.sort_unstable_by_key(|(used, ..)| *used);
-        for (_, account, its) in idle {
-            if weight < self.rows_max / SHARDS {
+    /// Lets go of what is idle in the shard of `account`, the longest unused first, until the rest fits.
+    ///
+    /// Who is online is asked without holding the shard: whoever knows that may be asking here meanwhile. What was
+    /// used since is kept, so a value cannot go while its account comes.
+    fn make_room(&self, account: &str) {
+        let rows_max = self.rows_max / SHARDS;
+        let (mut weight, mut idle) = {
+            let shard = self.shard(account);
+            let weight: usize = shard.values().map(Slot::weigh).sum();
+            if weight <= rows_max {
                 return;
             }
-            shard.remove(account.as_str());
-            weight = weight.saturating_sub(its);
+            let idle = shard.iter().filter(|(_, slot)| slot.is_idle());
+            let idle: Vec<(u64, BareJid)> = idle.map(|(account, slot)| (slot.used, account.clone())).collect();
+            (weight, idle)
+        };
+        idle.sort_unstable_by_key(|(used, _)| *used);
+        for (used, candidate) in idle {
+            if weight <= rows_max {
+                return;
+            }
+            if (self.is_online)(candidate.as_str()) {
+                continue;
+            }
+            let mut shard = self.shard(account);
+            if let Some(slot) = shard.get(candidate.as_str())
+                && slot.used == used
+                && slot.is_idle()
+            {
+                weight = weight.saturating_sub(slot.weigh());
+                shard.remove(candidate.as_str());
+            }
         }
     }
 

@@ -110,12 +110,13 @@ impl Announcer {
     /// Puts presence from `from` into the mailboxes of a local contact's available resources, unless it blocks
     /// `from`. A contact who is not online has none, and its blocklist need not be read.
     fn hand(&self, router: &Router, from: &Jid, to: &Jid, shared: &Bytes) {
-        let mut is_welcome = None;
+        if !router.sessions.any(to.as_bare_str())
+            || self.blocks.is_blocked_at_hand(to.as_bare_str(), from) == Some(true)
+        {
+            return;
+        }
         router.sessions.for_each_of(to.as_bare_str(), |session| {
-            if session.state().available.is_some()
-                && *is_welcome
-                    .get_or_insert_with(|| self.blocks.is_blocked_at_hand(to.as_bare_str(), from) != Some(true))
-            {
+            if session.state().available.is_some() {
                 session.mailbox.push(frame(to.clone(), shared));
             }
         });
@@ -223,7 +224,7 @@ impl Announcer {
             } else if router.sessions.any(contact.as_str()) && self.lets_see(&contact, account, &own) {
                 router.sessions.for_each_of(contact.as_str(), |other| {
                     if let Some(available) = &other.state().available {
-                        session.mailbox.push(frame(own.clone(), &available.shared));
+                        session.mailbox.push_shared(frame(own.clone(), &available.shared));
                     }
                 });
             }
