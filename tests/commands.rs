@@ -205,3 +205,33 @@ fn two_servers_on_one_directory_are_one_too_many_and_rows_move_between_engines()
     fs::write(folder.0.join("config.toml"), format!("{text}[store]\nengine = \"fjall\"\n")).unwrap();
     assert_eq!(run(&["user", "list", "--config", "config.toml"], ""), (true, "a@localhost\n".to_owned()));
 }
+
+/// sd_notify(3) from outside: readiness after the listeners are open, the watchdog, a reload and the end.
+#[test]
+fn a_service_manager_hears_how_the_server_is() {
+    use std::os::unix::net::UnixDatagram;
+    let folder = Folder::new("notify");
+    folder.configure("");
+    let path = folder.0.join("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let wait_for = |wanted: &str| {
+        let mut heard = [0_u8; 512];
+        loop {
+            let length = manager.recv(&mut heard).unwrap();
+            if &heard[..length] == wanted.as_bytes() {
+                return;
+            }
+        }
+    };
+    let mut command = folder.command(&["serve", "--config", "config.toml"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000").stderr(Stdio::null());
+    let serving = Serving(command.spawn().unwrap());
+    wait_for("READY=1");
+    wait_for("WATCHDOG=1");
+    assert!(Command::new("kill").args(["-HUP", &serving.0.id().to_string()]).status().unwrap().success());
+    wait_for("RELOADING=1");
+    wait_for("READY=1");
+    assert!(serving.stop());
+    wait_for("STOPPING=1");
+}

@@ -48,7 +48,7 @@ pub struct Config {
     pub data_directory: PathBuf,
     /// The domains served, at least one; the first is the default when a client names none.
     pub hosts: Vec<Host>,
-    /// Bare JIDs of administrators.
+    /// Bare JIDs of administrators. Not served by this version.
     pub admins: Vec<String>,
     /// Who may open an account over XMPP (XEP-0077).
     pub registration: Registration,
@@ -62,7 +62,7 @@ pub struct Config {
     pub store: StoreConfig,
     /// Name resolution.
     pub dns: Dns,
-    /// PEM files with certificates to trust for other servers, besides the system's.
+    /// PEM files with certificates to trust for other servers, besides the system's. Not served by this version.
     pub trust_roots: Vec<PathBuf>,
     /// What is logged, in the words of tracing's `EnvFilter`; the environment variable `CHIRRUP_LOG` wins.
     pub log: String,
@@ -398,15 +398,18 @@ impl Config {
         if self.listen.c2s.is_empty() && self.listen.c2s_tls.is_empty() {
             return Err(ConfigError::new("`listen.c2s` and `listen.c2s_tls` are both empty: no client could log in"));
         }
+        // Refused rather than ignored: an administrator would count on them.
         let later = [
-            ("s2s", &self.listen.s2s),
-            ("s2s_tls", &self.listen.s2s_tls),
-            ("http", &self.listen.http),
-            ("https", &self.listen.https),
+            ("listen.s2s", self.listen.s2s.is_empty()),
+            ("listen.s2s_tls", self.listen.s2s_tls.is_empty()),
+            ("listen.http", self.listen.http.is_empty()),
+            ("listen.https", self.listen.https.is_empty()),
+            ("trust_roots", self.trust_roots.is_empty()),
+            ("admins", self.admins.is_empty()),
         ];
-        for (key, addresses) in later {
-            if !addresses.is_empty() {
-                return Err(ConfigError::new(format!("`listen.{key}` is not served by this version"))
+        for (key, is_empty) in later {
+            if !is_empty {
+                return Err(ConfigError::new(format!("`{key}` is not served by this version"))
                     .with_hint("leave the list empty"));
             }
         }

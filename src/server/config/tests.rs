@@ -77,6 +77,8 @@ fn wrong_values_name_their_key_or_line() {
         ("[listen]\nc2s = []\nc2s_tls = []", "no client could log in"),
         ("[listen]\ns2s = [\"[::]:5269\"]", "`listen.s2s` is not served by this version"),
         ("[dns]\nservers = [\"example.org\"]", "`example.org` is not an IP address"),
+        ("admins = [\"alice@capulet.example\"]", "`admins` is not served by this version"),
+        ("trust_roots = [\"ca.pem\"]", "`trust_roots` is not served by this version"),
         ("admins = [\"alice\"]", "`alice` is not a bare JID"),
         ("log = ", ":1: "),
     ];
@@ -94,10 +96,9 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn paths_are_taken_from_the_file_and_dns_ports_default() {
-    let text = "trust_roots = [\"ca.pem\"]\n[dns]\nservers = [\"9.9.9.9\", \"[2620:fe::fe]:5353\"]";
+    let text = "data_directory = \"kept\"\n[dns]\nservers = [\"9.9.9.9\", \"[2620:fe::fe]:5353\"]";
     let config = Config::parse(text, Some(Path::new("/etc/chirrup/c.toml"))).unwrap();
-    assert_eq!(config.trust_roots, [PathBuf::from("/etc/chirrup/ca.pem")]);
-    assert_eq!(config.data_directory, PathBuf::from("/etc/chirrup/./data"));
+    assert_eq!(config.data_directory, PathBuf::from("/etc/chirrup/kept"));
     let servers: Vec<String> = config.dns.servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["9.9.9.9:53", "[2620:fe::fe]:5353"]);
 }
