@@ -168,8 +168,8 @@ impl fmt::Display for OpenError {
             OpenError::Io { path, error } => write!(f, "{}: {error}", path.display()),
             OpenError::Engine { dir, error } => write!(
                 f,
-                "{} could not be opened: {error}. Nothing was changed; keep a copy of the directory before you \
-                 try anything, and restore a backup if there is one",
+                "{} could not be opened: {error}. Keep a copy of the directory before anything else is tried, and \
+                 restore a backup if there is one",
                 dir.display()
             ),
         }
