@@ -33,9 +33,11 @@ pub async fn serve(house: Arc<House>, transport: Transport, door: Door, peer: Ip
     let deadline = Instant::now() + Duration::from_secs(house.config.limits.unauthenticated_seconds_max);
     // The negotiation is large and over soon: on the heap it leaves nothing behind in an idle session.
     let negotiated = Box::pin(negotiate(&house, transport, door, peer, deadline)).await;
-    let Some((connection, session)) = negotiated else { return };
-    house.router.tell(|listener| listener.session_bound(&session)).await;
-    converse(&house, connection, &session).await;
+    let Some((mut connection, session)) = negotiated else { return };
+    Box::pin(house.router.tell(|listener| listener.session_bound(&session))).await;
+    if let Parting::Close(condition) = converse(&house, &mut connection, &session).await {
+        Box::pin(connection.close(condition)).await;
+    }
     house.router.sessions.unbind(&session);
     if let Some(presences) = &house.router.wiring().presences {
         presences.ended(session).await;
@@ -146,20 +148,28 @@ fn bind(house: &House, account: &BareJid, resource: Option<&str>) -> Result<Arc<
     house.router.sessions.bind(jid, house.config.c2s.resource_conflict, house.clock.now(), || house.ids.id())
 }
 
+/// How a conversation ended.
+enum Parting {
+    /// The peer is gone: there is nobody to say anything to.
+    Gone,
+    /// Politely, or with an error.
+    Close(Option<Condition>),
+}
+
 /// Takes stanzas and writes what the mailbox holds, until either side ends the stream.
-async fn converse(house: &Arc<House>, mut connection: Connection, session: &Arc<Session>) {
+///
+/// Everything rare or large is on the heap: what this future holds, every idle session holds.
+async fn converse(house: &Arc<House>, connection: &mut Connection, session: &Arc<Session>) -> Parting {
     loop {
         while let Some(event) = connection.stream.poll_event() {
             match event {
                 Event::Stanza(stanza) => {
-                    // On the heap, so that handling is not part of every idle session's size.
-                    let handling = house.router.from_session(session, stanza);
-                    if survive(handling).await.is_none() {
+                    if survive(house.router.from_session(session, stanza)).await.is_none() {
                         tracing::error!(session = %session.jid, "handling a stanza panicked; its stream is closed");
-                        return connection.close(Some(Condition::InternalServerError)).await;
+                        return Parting::Close(Some(Condition::InternalServerError));
                     }
                 }
-                Event::Closed(_) => return connection.close(None).await,
+                Event::Closed(_) => return Parting::Close(None),
                 // Answered by the machine already; the rest belongs to negotiation.
                 _ => {}
             }
@@ -168,11 +178,11 @@ async fn converse(house: &Arc<House>, mut connection: Connection, session: &Arc<
             Woke::Read(bytes) => {
                 session.heard(house.clock.now());
                 if let Some(wait) = house.pace(session, bytes) {
-                    crate::runtime::pause(wait).await;
+                    Box::pin(crate::runtime::pause(wait)).await;
                 }
             }
-            Woke::Close(condition) => return connection.close(condition).await,
-            Woke::Gone => return,
+            Woke::Close(condition) => return Parting::Close(condition),
+            Woke::Gone => return Parting::Gone,
         }
     }
 }

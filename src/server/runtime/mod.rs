@@ -29,7 +29,9 @@ where
 }
 
 /// Runs `task` and turns a panic in it into `None`: a fault of ours ends what it was doing and nothing more.
-pub async fn survive<F: Future>(task: F) -> Option<F::Output> {
+///
+/// The task is put on the heap at once, so that whoever awaits this holds a pointer and not its size.
+pub fn survive<F: Future>(task: F) -> impl Future<Output = Option<F::Output>> {
     let mut task = Box::pin(task);
     std::future::poll_fn(move |cx| {
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.as_mut().poll(cx))) {
@@ -37,5 +39,4 @@ pub async fn survive<F: Future>(task: F) -> Option<F::Output> {
             Err(_) => std::task::Poll::Ready(None),
         }
     })
-    .await
 }
