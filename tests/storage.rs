@@ -5,18 +5,24 @@
 //! concerns the strings of the memory engine in `storage/memory.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "storage/bulk.rs"]
+mod bulk;
 #[path = "storage/disk.rs"]
 mod disk;
 #[path = "storage/memory.rs"]
 mod memory;
 #[path = "storage/model.rs"]
 mod model;
+#[path = "storage/races.rs"]
+mod races;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bulk::*;
 use bytes::Bytes;
+use races::*;
 use store::memory::Control;
 use store::{Batch, CommitError, Engine, KeyBuilder, Memory, Options, Page, Range, Receipt, Store, counter};
 
@@ -293,160 +299,6 @@ async fn changes_are_made_in_order(house: House) {
     assert_eq!(counter(house.get("n").await.as_deref()), Some(i64::MAX));
 }
 
-async fn bounds_are_kept(house: House) {
-    let refused = [
-        (
-            batch(|b| {
-                b.put("", "v");
-            }),
-            "BadKey",
-        ),
-        (
-            batch(|b| {
-                b.put(vec![b'k'; store::KEY_BYTES_MAX + 1], "v");
-            }),
-            "BadKey",
-        ),
-        (
-            batch(|b| {
-                b.put(vec![store::TABLE_MAX], "v");
-            }),
-            "BadKey",
-        ),
-        (
-            batch(|b| {
-                b.delete(vec![0xFF]);
-            }),
-            "BadKey",
-        ),
-        (
-            batch(|b| {
-                b.delete_range("a", vec![0xFF]);
-            }),
-            "BadKey",
-        ),
-        (
-            batch(|b| {
-                b.put("k", vec![0; store::VALUE_BYTES_MAX + 1]);
-            }),
-            "TooBig",
-        ),
-        (
-            batch(|b| {
-                for n in 0..5u8 {
-                    b.put(vec![n + 1], vec![0; store::VALUE_BYTES_MAX]);
-                }
-            }),
-            "TooBig",
-        ),
-        (
-            batch(|b| {
-                for n in 0..=store::BATCH_CHANGES_MAX as u32 {
-                    b.delete(n.to_le_bytes().to_vec());
-                }
-            }),
-            "TooBig",
-        ),
-    ];
-    for (number, (batch, name)) in refused.into_iter().enumerate() {
-        let error = house.commit(batch).await.unwrap_err();
-        assert!(format!("{error:?}").starts_with(name), "line {number}: {error:?}");
-    }
-    let last = KeyBuilder::new(store::TABLE_MAX - 1).fixed(&vec![0xFF; store::KEY_BYTES_MAX - 1]).build();
-    house
-        .commit(batch(|b| {
-            b.put(last.clone(), vec![1; store::VALUE_BYTES_MAX]);
-        }))
-        .await
-        .unwrap();
-    assert_eq!(house.store.get(&last).await.unwrap().unwrap().len(), store::VALUE_BYTES_MAX);
-    let all = house.store.scan(Range::all(), Page::rows(9)).await.unwrap();
-    assert_eq!((all.len(), all.is_complete), (1, true), "the store's own rows are not shown");
-    assert_eq!(house.store.get(&[0xFE, b's']).await.unwrap(), None);
-    // A range may not hide a long piece of work.
-    for from in (0..=store::RANGE_ROWS_MAX as u32).step_by(1000) {
-        let to = (from + 1000).min(store::RANGE_ROWS_MAX as u32 + 1);
-        house
-            .commit(batch(|b| {
-                for n in from..to {
-                    b.put([b"z".as_slice(), &n.to_be_bytes()].concat(), "");
-                }
-            }))
-            .await
-            .unwrap();
-    }
-    let error = house
-        .commit(batch(|b| {
-            b.put("x", "").delete_range("z", "{");
-        }))
-        .await
-        .unwrap_err();
-    assert!(matches!(error, CommitError::TooBig(_)));
-    assert_eq!(house.get("x").await, None);
-    house
-        .commit(batch(|b| {
-            b.delete([b"z".as_slice(), &[0; 4]].concat());
-        }))
-        .await
-        .unwrap();
-    house
-        .commit(batch(|b| {
-            b.delete_range("z", "{");
-        }))
-        .await
-        .unwrap();
-    assert!(house.keys(Range::prefix("z")).await.is_empty());
-}
-
-async fn values_of_any_size_come_back_whole(mut house: House) {
-    let sizes = [0, 1, 4094, 4095, 4096, 4097, 8190, 8191, 100_000, 1 << 20];
-    let value = |size: usize, seed: usize| -> Vec<u8> { (0..size).map(|n| ((n * 31 + seed) % 251) as u8).collect() };
-    for (before, &size) in sizes.iter().enumerate() {
-        for &next in &sizes[before.saturating_sub(3)..] {
-            if next > 100_000 && size != 0 {
-                continue;
-            }
-            house
-                .commit(batch(|b| {
-                    b.put("k", value(size, 1)).put("k2", value(next, 5));
-                }))
-                .await
-                .unwrap();
-            assert_eq!(house.get("k").await.unwrap(), value(size, 1), "{size}");
-            house
-                .commit(batch(|b| {
-                    b.put("k", value(next, 2));
-                }))
-                .await
-                .unwrap();
-            assert_eq!(house.get("k").await.unwrap(), value(next, 2), "{size} then {next}");
-            let rows = house.store.scan(Range::prefix("k").reversed(), Page::rows(5)).await.unwrap();
-            let rows: Vec<_> = rows.into_iter().map(|(_, value)| value.to_vec()).collect();
-            if next <= 100_000 {
-                assert_eq!(rows, [value(next, 5), value(next, 2)]);
-            }
-            house.sound().await;
-        }
-    }
-    house
-        .commit(batch(|b| {
-            b.put("k", value(50_000, 3));
-        }))
-        .await
-        .unwrap();
-    house.reopen().await;
-    assert_eq!(house.get("k").await.unwrap(), value(50_000, 3));
-    house
-        .commit(batch(|b| {
-            b.delete("k").delete_range("k2", "k3");
-        }))
-        .await
-        .unwrap();
-    house.sound().await;
-    let report = house.store.verify().await.unwrap();
-    assert_eq!((report.rows, report.bytes), (0, 0));
-}
-
 async fn everything_survives_reopening(mut house: House) {
     let mut commits = 0;
     for round in 0..5u32 {
@@ -477,126 +329,6 @@ async fn everything_survives_reopening(mut house: House) {
     house.sound().await;
 }
 
-async fn one_of_many_wins_each_version(house: House) {
-    let store = &house.store;
-    let racer = async |name: u64| {
-        let mut won = 0;
-        while won < 25 {
-            let row = store.get(b"row").await.unwrap();
-            let version = store::version(row.as_deref()).unwrap();
-            let next = [(version + 1).to_be_bytes(), name.to_be_bytes()].concat();
-            let log = KeyBuilder::new(2).u64(version + 1).build();
-            let commit = store.commit(batch(|b| {
-                b.expect_version("row", version)
-                    .expect_absent(log.clone())
-                    .put("row", next)
-                    .put(log, name.to_be_bytes().to_vec());
-            }));
-            match commit.await {
-                Ok(receipt) => {
-                    won += 1;
-                    if won % 5 == 0 {
-                        receipt.durable().await.unwrap();
-                    }
-                }
-                Err(CommitError::Conflict(_)) => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-    };
-    std::thread::scope(|threads| {
-        for name in 0..8 {
-            let racer = &racer;
-            threads.spawn(move || block_on(racer(name)));
-        }
-    });
-    let log = house.store.scan(KeyBuilder::new(2).range(), Page::rows(1000)).await.unwrap();
-    assert_eq!(log.len(), 8 * 25);
-    assert_eq!(store::version(house.get("row").await.as_deref()), Some(8 * 25));
-}
-
-async fn counting_never_conflicts(house: House) {
-    std::thread::scope(|threads| {
-        for _ in 0..8 {
-            let store = Arc::clone(&house.store);
-            threads.spawn(move || {
-                block_on(async {
-                    for _ in 0..50 {
-                        let _ = store
-                            .commit(batch(|b| {
-                                b.add("n", 1);
-                            }))
-                            .await
-                            .unwrap();
-                    }
-                });
-            });
-        }
-    });
-    assert_eq!(counter(house.get("n").await.as_deref()), Some(400));
-}
-
-async fn a_page_is_one_moment(house: House) {
-    let rows = 60u32;
-    let key = |n: u32| KeyBuilder::new(3).u32(n).build();
-    let paint = |colour: u32| {
-        batch(|b| {
-            for n in 0..rows {
-                b.put(key(n), vec![colour as u8; 20]);
-            }
-        })
-    };
-    house.commit(paint(0)).await.unwrap();
-    let is_done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|threads| {
-        for reverse in [false, true] {
-            let (store, is_done) = (&house.store, &is_done);
-            threads.spawn(move || {
-                block_on(async {
-                    while !is_done.load(Ordering::Relaxed) {
-                        let range = KeyBuilder::new(3).range();
-                        let range = if reverse { range.reversed() } else { range };
-                        let page = store.scan(range, Page::rows(100)).await.unwrap();
-                        assert_eq!(page.len(), rows as usize);
-                        let first = page[0].1.clone();
-                        assert!(page.iter().all(|(_, value)| *value == first), "a torn page");
-                    }
-                });
-            });
-        }
-        let (store, is_done) = (&house.store, &is_done);
-        threads.spawn(move || {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                block_on(async {
-                    for colour in 1..200 {
-                        let _ = store.commit(paint(colour)).await.unwrap();
-                    }
-                });
-            }));
-            is_done.store(true, Ordering::Relaxed);
-            outcome.unwrap();
-        });
-    });
-}
-
-async fn more_than_the_queue_holds_waits_its_turn(house: House) {
-    // Some 20 MiB at once through a queue of 8.
-    let commits: Vec<_> = (0..300u32)
-        .map(|n| {
-            house.store.commit_durably(batch(|b| {
-                b.put(n.to_be_bytes().map(|x| x.min(200)).to_vec(), vec![n as u8; 70_000]);
-            }))
-        })
-        .collect();
-    for commit in commits {
-        commit.await.unwrap();
-    }
-    let reads: Vec<_> = (0..9000u32).map(|n| house.store.get(&(n % 300).to_be_bytes().map(|x| x.min(200)))).collect();
-    for read in reads {
-        assert_eq!(read.await.unwrap().unwrap().len(), 70_000);
-    }
-}
-
 async fn a_closed_store_says_so(house: House) {
     house.put(&[("a", "1")]).await;
     let late = house
@@ -614,30 +346,6 @@ async fn a_closed_store_says_so(house: House) {
     assert!(matches!(house.store.commit(Batch::new()).await, Err(CommitError::Fault(_))));
     house.store.close().await.unwrap();
     assert!(house.store.verify().await.is_err());
-}
-
-async fn a_copy_has_every_row(house: House) {
-    for n in 0..700u32 {
-        let key = KeyBuilder::new(1 + (n % 3) as u8).str("node").u32(n).build();
-        let _ = house
-            .store
-            .commit(batch(|b| {
-                b.put(key, vec![n as u8; (n as usize * 97) % 9000]);
-            }))
-            .await
-            .unwrap();
-    }
-    let all = house.store.scan(Range::all(), Page::rows(1000).bytes(usize::MAX)).await.unwrap();
-    for engine in Engine::ALL {
-        let mut other = House::new(engine);
-        let copied = store::copy(&*house.store, &*other.store).await.unwrap();
-        assert_eq!(copied.rows, 700);
-        other.reopen().await;
-        let there = other.store.scan(Range::all(), Page::rows(1000).bytes(usize::MAX)).await.unwrap();
-        assert_eq!(there, all, "to {engine}");
-        assert!(store::copy(&*house.store, &*other.store).await.is_err(), "not over something");
-        other.sound().await;
-    }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

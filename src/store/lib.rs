@@ -15,6 +15,8 @@ mod cache;
 mod directory;
 mod disk;
 mod embedded;
+#[cfg(test)]
+mod embedded_tests;
 pub mod fault;
 mod fjall;
 pub mod key;
