@@ -13,7 +13,7 @@ use super::{
     tally_key,
 };
 
-/// A row of [`own_subscriptions`]: the node and the subscription.
+/// One of an entity's own subscriptions: the node, and the subscription to it.
 pub type SubscriptionRow = (Box<str>, Subscription);
 
 fn broken(what: &str) -> Fault {
