@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use pubsub::request::Entity;
+use pubsub::config::Bound;
+use pubsub::request::{Entity, NewItem};
 use pubsub::wire::reply::{Rendered, render, unmodified};
 use pubsub::{Caller, Decision, Home, Needs, Refusal, Request, View, decide, wire};
 use store::{CommitError, Fault};
@@ -142,8 +143,8 @@ impl Pep {
             return Err(Refusal::NameTooLong(self.limits.name_bytes_max).into());
         }
         let entry = self.nodes.entry(home, name);
-        for _ in 0..ATTEMPTS {
-            if let Some((receipt, changed)) = self.try_change(&entry, caller, &request).await? {
+        for attempt in 0..ATTEMPTS {
+            if let Some((receipt, changed)) = self.try_change(&entry, caller, &request, attempt == 0).await? {
                 let durable = match receipt {
                     Some(receipt) => receipt.durable().await,
                     None => Ok(()),
@@ -175,10 +176,12 @@ impl Pep {
         entry: &Arc<Entry>,
         caller: &Caller,
         request: &Request,
+        may_guess: bool,
     ) -> Result<Option<(Option<store::Receipt>, Changed)>, Failure> {
         let turnstile = entry.turnstile.lock().await;
         let held = self.nodes.held(entry).await?;
-        let mut view = self.view(entry, held.as_deref(), request, caller).await?;
+        let new_id = if may_guess { self.guess_new(entry, held.as_deref(), request) } else { None };
+        let mut view = self.view_with(entry, held.as_deref(), request, caller, new_id).await?;
         if matches!(request, Request::Create { node: None, .. }) {
             view.fresh = entry.name.clone();
         }
@@ -193,7 +196,7 @@ impl Pep {
         let (receipt, after) = if changes.is_empty() {
             (None, held.clone())
         } else {
-            match self.nodes.commit(entry, held.as_deref(), &changes, number, self.clock.now()).await {
+            match self.nodes.commit(entry, held.as_deref(), &changes, new_id, number, self.clock.now()).await {
                 Ok((receipt, after)) => (Some(receipt), after),
                 Err(error) if error.is_conflict() => return Ok(None),
                 Err(error) => return Err(broken(error).into()),
@@ -212,6 +215,20 @@ impl Pep {
         Ok(Some((receipt, Changed { reply, go })))
     }
 
+    /// The id of a publish, if it may be taken for new without looking: almost every post has an id nobody used. The
+    /// commit looks, and if the guess was wrong the request is decided anew. Not where a full node would make a
+    /// refusal of it.
+    fn guess_new<'a>(&self, entry: &Entry, held: Option<&Held>, request: &'a Request) -> Option<&'a str> {
+        let Request::Publish { item: Some(NewItem { id: Some(id), .. }), .. } = request else { return None };
+        let node = &held?.node;
+        let has_room = match node.config.max_items {
+            Bound::Max => node.tally.items < self.limits.items_per_node_max,
+            Bound::At(max) => node.tally.items < max,
+        };
+        let is_unknown = self.nodes.item_head_here(entry, id).is_none();
+        (has_room && node.config.persist_items && is_unknown).then_some(id)
+    }
+
     /// Loads what the request needs.
     pub(super) async fn view(
         &self,
@@ -220,10 +237,24 @@ impl Pep {
         request: &Request,
         caller: &Caller,
     ) -> Result<View, Fault> {
+        self.view_with(entry, held, request, caller, None).await
+    }
+
+    async fn view_with(
+        &self,
+        entry: &Entry,
+        held: Option<&Held>,
+        request: &Request,
+        caller: &Caller,
+        new_id: Option<&str>,
+    ) -> Result<View, Fault> {
         let home = &entry.home;
         let mut view = View::new(Home::Account, home.clone(), held.map(|held| held.node.clone()));
         view.limits = self.limits;
-        let needs = request.needs(Home::Account, home, caller, view.node.as_ref());
+        let mut needs = request.needs(Home::Account, home, caller, view.node.as_ref());
+        if new_id.is_some() {
+            needs.item = None;
+        }
         if let Some(held) = held {
             self.load(&mut view, &needs, entry, held, caller).await?;
         }
@@ -279,7 +310,8 @@ impl Pep {
         decision: Decision,
     ) -> Result<(), CommitError> {
         let Decision { changes, notices, .. } = decision;
-        let (receipt, after) = self.nodes.commit(entry, Some(held), &changes, held.number, self.clock.now()).await?;
+        let (receipt, after) =
+            self.nodes.commit(entry, Some(held), &changes, None, held.number, self.clock.now()).await?;
         let (go, gone) = oneshot::channel();
         let held = after.unwrap_or_else(|| Arc::clone(held));
         self.fanout.queue(Job { entry: Arc::clone(entry), held, home: Home::Account, notices, go: gone }).await;

@@ -248,6 +248,11 @@ async fn strangers_may_not_publish_and_pages_go_both_ways() {
     assert!(gone.contains("item-not-found"), "{gone}");
     let count = romeo.get("juliet@example.com", &page("<max>0</max>")).await;
     assert!(count.contains("<count>120</count>") && !count.contains("post "), "{count}");
+    // An old id published again replaces its item, however long ago that was.
+    juliet.post("5", "post 5, edited.").await;
+    let edited = romeo.get("juliet@example.com", &page("<max>1</max><before/>")).await;
+    assert!(edited.contains("edited") && edited.contains("<count>120</count>"), "{edited}");
+    juliet.post("119", "post 119.").await;
     // Who asks for everything is given the newest hundred, and told so.
     let all = romeo.get("juliet@example.com", &format!("<items node='{BLOG}'/>")).await;
     assert!(all.contains("post 119.") && !all.contains("post 19.") && all.contains("<count>120</count>"), "{all}");

@@ -20,6 +20,15 @@ use super::recent::{self, Recent};
 use super::save::{Ground, RecentStep, plan};
 use super::{Held, Number};
 
+fn head_of(item: &Item) -> ItemHead {
+    ItemHead {
+        sequence: item.sequence,
+        id: item.id.clone(),
+        publisher: item.publisher.clone(),
+        published: item.published,
+    }
+}
+
 /// Bounds on what is kept in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct NodesLimits {
@@ -279,18 +288,22 @@ impl Nodes {
     /// # Errors
     /// When the store fails.
     pub async fn item_head(&self, entry: &Entry, held: &Held, id: &str) -> Result<Option<ItemHead>, Fault> {
-        {
-            let known = entry.known();
-            if let Some(item) = known.recent.as_ref().and_then(|recent| recent.find(id)) {
-                return Ok(Some(ItemHead {
-                    sequence: item.sequence,
-                    id: item.id.clone(),
-                    publisher: item.publisher.clone(),
-                    published: item.published,
-                }));
-            }
+        if let Some(head) = self.item_head_here(entry, id) {
+            return Ok(head);
         }
         load::item_head(self.store.as_ref(), held, id).await
+    }
+
+    /// The item of that id as far as memory knows. `Some(None)`: there is none.
+    #[must_use]
+    pub fn item_head_here(&self, entry: &Entry, id: &str) -> Option<Option<ItemHead>> {
+        let known = entry.known();
+        let recent = known.recent.as_ref()?;
+        match recent.find(id) {
+            Some(item) => Some(Some(head_of(item))),
+            None if recent.is_all() => Some(None),
+            None => None,
+        }
     }
 
     /// The head of the oldest item.
@@ -300,12 +313,7 @@ impl Nodes {
     pub async fn oldest(&self, held: &Held) -> Result<Option<ItemHead>, Fault> {
         let between = Between { after: 0, before: None };
         let (items, _) = load::items(self.store.as_ref(), held, between, false, Page::rows(1)).await?;
-        Ok(items.into_iter().next().map(|item| ItemHead {
-            sequence: item.sequence,
-            id: item.id,
-            publisher: item.publisher,
-            published: item.published,
-        }))
+        Ok(items.first().map(head_of))
     }
 
     /// The stored affiliation of an entity.
@@ -444,6 +452,7 @@ impl Nodes {
     }
 
     /// Commits the changes of a decision. The turnstile is held by the caller. Resolves when they are applied.
+    /// `new_id` is an ItemID that was guessed to be in no use; that it is not becomes a condition of the commit.
     ///
     /// # Errors
     /// A conflict when the node was changed behind our back: what is known is forgotten, and the request must be
@@ -453,16 +462,24 @@ impl Nodes {
         entry: &Entry,
         held: Option<&Held>,
         changes: &[Change],
+        new_id: Option<&str>,
         number: Number,
         now: u64,
     ) -> Result<(Receipt, Option<Arc<Held>>), CommitError> {
         let ground = Ground { store: self.store.as_ref(), home: &entry.home, name: &entry.name, held, number, now };
-        let plan = plan(ground, changes).await?;
+        let mut plan = plan(ground, changes).await?;
+        let guessed = new_id.zip(held).map(|(id, held)| super::item_id_key(&held.number, id));
+        if let Some(key) = &guessed {
+            plan.batch.expect_absent(key.clone());
+        }
         let mut abandoned = Abandoned(Some(entry));
         let committed = self.store.commit(plan.batch).await;
         abandoned.0 = None;
         let receipt = match committed {
             Ok(receipt) => receipt,
+            Err(CommitError::Conflict(key)) if guessed.as_ref() == Some(&key) => {
+                return Err(CommitError::Conflict(key));
+            }
             Err(error) => {
                 entry.forget();
                 return Err(error);

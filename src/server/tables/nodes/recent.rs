@@ -79,6 +79,12 @@ impl Recent {
         self.items.iter().rev().find(|item| &*item.id == id)
     }
 
+    /// Whether these are all items of the node.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.after == 0
+    }
+
     /// The first `count` items after a position, if they are here.
     #[must_use]
     pub fn after(&self, sequence: u64, count: usize) -> Option<Vec<Arc<Item>>> {
