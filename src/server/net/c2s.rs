@@ -164,7 +164,8 @@ async fn converse(house: &Arc<House>, connection: &mut Connection, session: &Arc
         while let Some(event) = connection.stream.poll_event() {
             match event {
                 Event::Stanza(stanza) => {
-                    if survive(house.router.from_session(session, stanza)).await.is_none() {
+                    let handled = survive(house.router.from_session(session, stanza)).await;
+                    if handled.is_none() {
                         tracing::error!(session = %session.jid, "handling a stanza panicked; its stream is closed");
                         return Parting::Close(Some(Condition::InternalServerError));
                     }
