@@ -138,7 +138,7 @@ impl Presence {
                 }
                 after.request = Some(kept(&stanza, &bytes));
             }
-            let audience = if action == Action::Subscribe { Audience::Available } else { Audience::Interested };
+            let audience = if action == Action::Subscribe { Audience::Available } else { Audience::Present };
             let told = transition.passes.then(|| (bytes.clone(), audience));
             Ok(Decided { edit: Edit::Put(after), told, is_pushed_anyway: false, then: Some(then) })
         };

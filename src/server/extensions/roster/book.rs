@@ -42,8 +42,9 @@ pub enum Edit {
 pub enum Audience {
     /// Those that sent available presence.
     Available,
-    /// Those that asked for the roster.
-    Interested,
+    /// Those that asked for the roster, and also those that sent available presence: RFC 6121 section 3.1.6 asks
+    /// for the former, and a program that never reads its roster waits for an approval all the same.
+    Present,
 }
 
 /// What follows from a decision about one contact.
@@ -379,7 +380,7 @@ impl Departure {
             (state.available.is_some(), state.interested)
         };
         if let Some((stanza, audience)) = &self.told
-            && (if *audience == Audience::Available { is_available } else { is_interested })
+            && (is_available || (is_interested && *audience == Audience::Present))
         {
             session.deliver(stanza.clone());
         }
