@@ -168,10 +168,20 @@ pub(crate) async fn follow(x: &Context, o: &Follow) -> Res<Vec<Fields>> {
     let mut p = Client::login(&x.target, o.publisher).await?;
     let access = if o.via == Via::Presence { "presence" } else { "open" };
     microblog::set_up(&mut p, access, "100").await?;
+    // Only who has asked for the roster is told of approvals (RFC 6121 section 3.1.6).
+    mutual(&mut p).await?;
     p.send(&presence(false)).await?;
     let publisher = bare(&p.jid).to_string();
     let approved = Arc::new(AtomicUsize::new(0));
-    let clients = x.login_all(x.first..x.first + o.followers, Some(presence(false))).await?;
+    let users = x.first..x.first + o.followers;
+    let clients = x
+        .each(users, |n, t| async move {
+            let mut c = Client::login(&t, n).await?;
+            mutual(&mut c).await?;
+            c.send(&presence(false)).await?;
+            Ok(c)
+        })
+        .await?;
     let mut sessions = JoinSet::new();
     let mut order = Vec::new();
     for c in clients {
