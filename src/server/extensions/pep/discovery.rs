@@ -5,8 +5,9 @@ use std::sync::Arc;
 use pubsub::access::{Standing, may_see};
 use pubsub::config::AccessModel;
 use pubsub::request::{Relation, effective};
-use pubsub::{Caller, Home, Refusal, Request};
+use pubsub::{Caller, Home, Limits, Refusal, Request};
 use store::Fault;
+use xmpp::form::{Field, FieldType, Form, FormType};
 use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Element, StanzaError};
 
@@ -159,4 +160,14 @@ impl Pep {
         let affiliation = effective(Home::Account, account, &caller.bare, stored);
         Ok(may_see(config, &Standing { affiliation, is_subscribed: false, relation }).is_ok())
     }
+}
+
+/// What publishers should know beforehand, as a form of the domain's disco#info (XEP-0128).
+pub(super) fn limits_form(limits: &Limits) -> Element {
+    let field = |var: &str, value: u64| Field::new(var, FieldType::TextSingle).value(value.to_string());
+    Form::typed(FormType::Result, "urn:chirrup:pubsub:limits:0")
+        .with(field("payload_bytes_max", limits.payload_bytes_max))
+        .with(field("items_per_node_max", limits.items_per_node_max))
+        .with(field("page_items_max", limits.page_items_max))
+        .to_element()
 }

@@ -146,6 +146,8 @@ impl Extension for Pep {
         for feature in FEATURES {
             at.feature(To::ACCOUNT, feature);
         }
+        let limits = self.limits;
+        at.domain_form(Arc::new(move || discovery::limits_form(&limits)));
         at.account_nodes(Arc::new(discovery::PepHandle(Arc::clone(&self))));
         at.forms(Arc::new(approval::Answers(Arc::clone(&self))));
         at.listener(Arc::new(last::Online(self)));
