@@ -19,6 +19,10 @@ pub(crate) struct Fjall {
 /// The journal is replayed when it is opened; this bounds how long that takes, and the disk it costs.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 
+/// Rows in memory before they are written to a table. Small: a server of one family should not need more, and the
+/// crash rig is to see tables being written and merged.
+const MEMTABLE_BYTES_MAX: u64 = 8 << 20;
+
 fn fault(error: ::fjall::Error) -> Fault {
     Fault::new(format!("fjall: {error}"))
 }
@@ -32,7 +36,8 @@ impl Fjall {
             .worker_threads(1)
             .open()
             .map_err(fault)?;
-        let rows = db.keyspace("rows", KeyspaceCreateOptions::default).map_err(fault)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
+        let rows = db.keyspace("rows", options).map_err(fault)?;
         Ok(Self { db, rows })
     }
 }
