@@ -102,11 +102,6 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Moves into `taken` what is in line now.
-    pub(crate) fn take_ready(&self, taken: &mut Vec<T>) {
-        taken.extend(self.lock().items.drain(..));
-    }
-
     /// Takes no more items; what is in line is still given out.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;

@@ -26,9 +26,6 @@ const GROUP_BATCHES_MAX: usize = 32;
 /// Their bytes; a bigger batch makes a group of its own.
 const GROUP_BYTES_MAX: usize = 256 * 1024;
 
-/// How often the sync thread steps aside for more to come.
-const GATHER_TURNS: usize = 16;
-
 /// A commit on its way to the writer.
 pub(crate) struct Job {
     pub(crate) batch: Batch,
@@ -206,28 +203,9 @@ struct Syncer<D: Disk> {
 }
 
 impl<D: Disk> Syncer<D> {
-    /// Lets what is on its way come along. Those whose commits have just become durable are often about to send
-    /// the next; on a busy machine they run while this thread steps aside, and one sync serves them too. On an
-    /// idle one stepping aside takes no time. No timer, so a lone commit never waits.
-    fn gather(&self, group: &mut Vec<Applied>) {
-        let mut seen = 0;
-        for _ in 0..GATHER_TURNS {
-            if group.len() <= 1 && self.shared.writes.len() == 0 {
-                return;
-            }
-            thread::yield_now();
-            self.applied.take_ready(group);
-            if group.len() == seen && self.shared.writes.len() == 0 {
-                return;
-            }
-            seen = group.len();
-        }
-    }
-
     fn run(mut self, mut sync: Sync, directory: Directory) {
         let mut group = Vec::new();
         while self.applied.take(&mut group, |_| true) {
-            self.gather(&mut group);
             let last = group.last().map_or(self.sequence, |last| last.sequence);
             let outcome = match self.shared.fault() {
                 Some(fault) => Err(fault),
