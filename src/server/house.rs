@@ -172,6 +172,7 @@ impl House {
         let now = self.clock.now();
         let silence = self.config.limits.idle_seconds_max * 1_000_000;
         for session in self.router.sessions.all() {
+            session.settled(now);
             let silent = now.saturating_sub(session.last_heard());
             if silent > silence + 60_000_000 {
                 session.mailbox.close(Some(Condition::ConnectionTimeout));

@@ -132,6 +132,7 @@ fn settle(session: &Arc<Session>, interest: Arc<Interest>, router: &Arc<Router>)
         }
         available.interest = Some(interest);
     }
+    session.settles();
     let (session, router) = (Arc::clone(session), Arc::clone(router));
     Pending::later(async move {
         router.tell(|listener| listener.caps_learned(&session)).await;

@@ -132,6 +132,7 @@ impl Telling {
     /// The available resources of `bare` that asked for the node.
     async fn tell_interested(&self, router: &Router, variants: &mut Variants<'_>, bare: &BareJid) -> Result<(), Fault> {
         let job = variants.job;
+        let home = &job.entry.home;
         let mut sessions: Vec<Arc<Session>> = Vec::new();
         router.sessions.for_each_of(bare.as_str(), |session| {
             if wants(session, &job.entry.name) {
@@ -155,7 +156,7 @@ impl Telling {
             let is_told = subscribed
                 .iter()
                 .any(|jid| *jid == to || jid.is_bare() && session.priority().is_some_and(|priority| priority >= 0));
-            if !is_told {
+            if !is_told && session.is_news(home, &job.entry.name, variants.notice.version) {
                 session.mailbox.push(variants.get(has_body).frame(&to));
             }
         }

@@ -47,9 +47,29 @@ pub struct State {
     pub interested: bool,
     /// Whether the blocklist was asked for, so that pushes are wanted (XEP-0191 section 3.2).
     pub blocklist_interested: bool,
+    /// What was told since the resource said what it wants to be told; there for the first minute only.
+    pub settling: Option<Box<Settling>>,
     /// Who was sent directed presence and must hear of the end (RFC 6121 section 4.6.5).
     pub directed: BTreeSet<Jid>,
 }
+
+/// What a resource was told of nodes while it settles in: the last item, news, or both, with the node's version.
+///
+/// Both are on their way at the same time then. Each looks here first, so that nobody hears of one item twice.
+#[derive(Debug)]
+pub struct Settling {
+    since: Timestamp,
+    told: HashMap<(BareJid, Box<str>), Told>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    last_item: Option<u64>,
+    news: Option<u64>,
+}
+
+/// For how long last items and news can overtake each other, in microseconds.
+const SETTLING: Timestamp = 60_000_000;
 
 /// The last available presence of a resource.
 #[derive(Clone, Debug)]
@@ -97,6 +117,38 @@ impl Session {
         let from = self.paid_until.load(Ordering::Relaxed).max(now.saturating_sub(BURST_SECONDS * 1_000_000));
         self.paid_until.store(from + cost, Ordering::Relaxed);
         (from + cost).checked_sub(now).filter(|wait| *wait > 0).map(Duration::from_micros)
+    }
+
+    /// The resource has just said what it wants to be told.
+    pub fn settles(&self) {
+        let since = self.last_heard();
+        self.state().settling = Some(Box::new(Settling { since, told: HashMap::new() }));
+    }
+
+    /// Forgets what was told, if that was long enough ago.
+    pub fn settled(&self, now: Timestamp) {
+        self.state().settling.take_if(|settling| settling.since.saturating_add(SETTLING) < now);
+    }
+
+    /// Whether news of `version` is still news here: not if the last item, as told, covers it.
+    #[must_use]
+    pub fn is_news(&self, home: &BareJid, node: &str, version: u64) -> bool {
+        let mut state = self.state();
+        let Some(settling) = &mut state.settling else { return true };
+        let told = settling.told.entry((home.clone(), node.into())).or_default();
+        told.news = told.news.max(Some(version));
+        told.last_item.is_none_or(|covered| covered < version)
+    }
+
+    /// Whether the last item of a node at `version` should be told: not if it was, or came as news.
+    #[must_use]
+    pub fn wants_last_item(&self, home: &BareJid, node: &str, version: u64) -> bool {
+        let mut state = self.state();
+        let Some(settling) = &mut state.settling else { return true };
+        let told = settling.told.entry((home.clone(), node.into())).or_default();
+        let is_covered = told.news.max(told.last_item).is_some_and(|covered| covered >= version);
+        told.last_item = told.last_item.max(Some(version));
+        !is_covered
     }
 
     /// Queues a finished stanza; see [`Mailbox::push`].
@@ -246,5 +298,33 @@ impl Sessions {
                 shard.values().flatten().cloned().collect::<Vec<_>>()
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::{ResourceConflict, SessionLimits, Sessions};
+    use xmpp::{BareJid, FullJid};
+
+    #[test]
+    fn an_item_is_told_as_the_last_one_or_as_news_and_not_as_both() {
+        let sessions = Sessions::new(SessionLimits { sessions_per_account_max: 1, mailbox_bytes_max: 1 });
+        let jid = FullJid::new("romeo@montague.lit/orchard").unwrap();
+        let session = sessions.bind(jid, ResourceConflict::Replace, 1, String::new).unwrap();
+        let home = BareJid::new("juliet@capulet.lit").unwrap();
+        assert!(session.is_news(&home, "n", 1) && session.is_news(&home, "n", 1), "nothing is remembered in peace");
+
+        session.settles();
+        assert!(session.wants_last_item(&home, "n", 7));
+        assert!(!session.is_news(&home, "n", 6) && !session.is_news(&home, "n", 7), "the last item covered it");
+        assert!(session.is_news(&home, "n", 8) && session.is_news(&home, "n", 8), "a change may bring two notices");
+        assert!(!session.wants_last_item(&home, "n", 8), "it came as news");
+        assert!(session.is_news(&home, "other", 1));
+
+        session.settled(59_000_000);
+        assert!(!session.wants_last_item(&home, "n", 8));
+        session.settled(62_000_000);
+        assert!(session.wants_last_item(&home, "n", 8));
     }
 }

@@ -134,7 +134,8 @@ impl Pep {
             }
             let stored = self.nodes.affiliation(&held, &who).await?;
             let affiliation = effective(Home::Account, home, &who, stored);
-            if may_be_notified(config, &Standing { affiliation, is_subscribed: false, relation: &relation }) {
+            let standing = Standing { affiliation, is_subscribed: false, relation: &relation };
+            if may_be_notified(config, &standing) && session.wants_last_item(home, name, held.node.tally.version) {
                 self.fanout.tell_last_item(&entry, &held, &Jid::from(&session.jid)).await;
             }
         }
