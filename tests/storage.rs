@@ -331,6 +331,7 @@ async fn everything_survives_reopening(mut house: House) {
 
 async fn a_closed_store_says_so(house: House) {
     house.put(&[("a", "1")]).await;
+    assert!(house.get("a").await.is_some(), "known from here on");
     let late = house
         .store
         .commit(batch(|b| {
@@ -340,6 +341,7 @@ async fn a_closed_store_says_so(house: House) {
         .unwrap();
     house.store.close().await.unwrap();
     late.durable().await.unwrap();
+    assert!(house.store.get(b"a").await.is_err());
     assert!(house.store.get(b"c").await.is_err());
     assert!(house.store.scan(Range::all(), Page::rows(1)).await.is_err());
     assert!(matches!(house.commit(Batch::new()).await, Err(CommitError::Fault(_))));

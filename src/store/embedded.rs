@@ -5,7 +5,7 @@
 //! being applied while a page is read, so a page is one moment.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
@@ -43,6 +43,8 @@ pub(crate) struct Shared<D> {
     pub(crate) counts: Counts,
     /// Set by the first failed write; nothing is written after it.
     pub(crate) broken: Mutex<Option<Fault>>,
+    /// Set when closing begins: the cache must not go on answering for an engine that is gone.
+    is_closing: AtomicBool,
     engine: &'static str,
     ending: Mutex<Ending>,
 }
@@ -84,6 +86,7 @@ impl<D: Disk> Embedded<D> {
             reads: Queue::new(READ_ROOM),
             counts: Counts::default(),
             broken: Mutex::new(None),
+            is_closing: AtomicBool::new(false),
             ending: Mutex::new(Ending::Open(Vec::new())),
         });
         shared.counts.commits.store(sequence, Relaxed);
@@ -236,7 +239,9 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 
 impl<D: Disk> Store for Embedded<D> {
     fn get(&self, key: &[u8]) -> Pending<Option<Bytes>> {
-        if let Some(known) = self.shared.cache.get(key) {
+        if let Some(known) = self.shared.cache.get(key)
+            && !self.shared.is_closing.load(Relaxed)
+        {
             self.shared.counts.hits.fetch_add(1, Relaxed);
             return Pending::ready(Ok(known));
         }
@@ -290,6 +295,7 @@ impl<D: Disk> Store for Embedded<D> {
     }
 
     fn close(&self) -> Pending<()> {
+        self.shared.is_closing.store(true, Relaxed);
         self.shared.writes.close();
         let mut ending = self.shared.ending.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *ending {
