@@ -262,6 +262,7 @@ async fn a_removed_account_leaves_nothing_behind() {
     romeo.vanish().await;
     juliet.read();
     stage.router.close_account(&account).await;
+    stage.settle().await;
     let told = juliet.read();
     assert!(told.iter().any(|stanza| stanza.contains("jid='romeo@example.net' subscription='none'")), "{told:?}");
     let romeo = stage.connect(ROMEO).await;

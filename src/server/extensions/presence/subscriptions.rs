@@ -4,15 +4,17 @@
 //! What follows from a stanza is decided in `roster/subscription.rs`. Here it is done: the roster is changed and
 //! made durable, and only then others hear of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use store::Fault;
 use xmpp::stanza::{Kind, PresenceType};
 use xmpp::{BareJid, Jid, Stanza, StanzaError};
 
-use super::Presence;
+use super::{Announcer, Presence};
 use crate::extensions::roster::Refused;
 use crate::extensions::roster::book::{Audience, Counts, Decided, Edit};
-use crate::extensions::roster::books::{Unsettled, full};
+use crate::extensions::roster::books::full;
 use crate::extensions::roster::subscription::{Action, Disclosure, State, Transition, inbound, outbound};
 use crate::tables::roster::{Contact, Subscription};
 
@@ -97,18 +99,28 @@ impl Presence {
         if transition.disclosure == Disclosure::Unavailable {
             self.announcer.withdraw(&account, &contact).await;
         }
-        let route = async {
-            if transition.passes {
+        let is_local = self.is_local(&contact);
+        let (own, announcer) = (transition.passes.then_some(stanza), Arc::clone(&self.announcer));
+        if is_local {
+            // The contact's own change is behind ours in the same line, and is not told before ours is durable.
+            self.books.settle(unsettled, async {}).await;
+            if let Some(stanza) = own {
                 self.announcer.send(stanza).await;
             }
-        };
-        if !self.settle_and(unsettled, &contact, route).await {
-            return;
+            self.books.afterwards(follow(announcer, account, contact, before, transition)).await;
+        } else {
+            let next = async move {
+                if let Some(stanza) = own {
+                    announcer.send(stanza).await;
+                }
+                follow(announcer, account, contact, before, transition).await;
+            };
+            self.books.settle(unsettled, next).await;
         }
-        if transition.disclosure == Disclosure::Current {
-            self.announcer.disclose(&account, &contact.clone().into()).await;
-        }
-        self.announcer.tell_change(&account, &contact, before, transition.state.subscription()).await;
+    }
+
+    fn is_local(&self, contact: &BareJid) -> bool {
+        self.router.upgrade().is_some_and(|router| router.serves(contact.domain()))
     }
 
     /// A contact's subscription stanza reaches a user (RFC 6121 sections 3.1.3, 3.1.6, 3.2.3 and 3.3.3). The account
@@ -150,48 +162,35 @@ impl Presence {
                 return;
             }
         };
-        let answer = async {
-            if transition.disclosure == Disclosure::Unavailable {
+        let reply = transition.reply.map(|reply| {
+            let reply = Stanza::new(Kind::Presence(presence_type(reply))).from(account.clone());
+            let mut reply = reply.to(contact.clone());
+            reply.head.id = id;
+            reply
+        });
+        let is_hidden = transition.disclosure == Disclosure::Unavailable;
+        let announcer = Arc::clone(&self.announcer);
+        if self.is_local(&contact) {
+            self.books.settle(unsettled, async {}).await;
+            if is_hidden {
                 self.announcer.withdraw(&account, &contact).await;
             }
-            if let Some(reply) = transition.reply {
-                let reply = Stanza::new(Kind::Presence(presence_type(reply))).from(account.clone());
-                let mut reply = reply.to(contact.clone());
-                reply.head.id = id;
+            if let Some(reply) = reply {
                 self.announcer.send(reply).await;
             }
-        };
-        if !self.settle_and(unsettled, &contact, answer).await {
-            return;
-        }
-        if transition.disclosure == Disclosure::Current {
-            self.announcer.disclose(&account, &contact.clone().into()).await;
-        }
-        self.announcer.tell_change(&account, &contact, before, transition.state.subscription()).await;
-    }
-
-    /// Makes a decision durable and does what follows from it towards `contact`. Whether that went well is returned.
-    ///
-    /// Another server hears only of what is durable. What goes to a contact of ours has its own change in the same
-    /// store, behind this one: both wait for the same flush, and neither is told before its own is durable.
-    async fn settle_and(&self, unsettled: Unsettled, contact: &BareJid, next: impl Future<Output = ()>) -> bool {
-        let is_local = self.router.upgrade().is_some_and(|router| router.serves(contact.domain()));
-        let settled = if is_local {
-            let (settled, ()) = tokio::join!(self.books.settle(unsettled), next);
-            settled
+            self.books.afterwards(follow(announcer, account, contact, before, transition)).await;
         } else {
-            match self.books.settle(unsettled).await {
-                Ok(()) => {
-                    next.await;
-                    Ok(())
+            let next = async move {
+                if is_hidden {
+                    announcer.withdraw(&account, &contact).await;
                 }
-                Err(error) => Err(error),
-            }
-        };
-        if let Err(error) = &settled {
-            tracing::error!(%contact, %error, "a subscription could not be made durable");
+                if let Some(reply) = reply {
+                    announcer.send(reply).await;
+                }
+                follow(announcer, account, contact, before, transition).await;
+            };
+            self.books.settle(unsettled, next).await;
         }
-        settled.is_ok()
     }
 
     /// Asks again where an answer is still due: the first request, or the answer, may have been lost on the way
@@ -203,6 +202,20 @@ impl Presence {
         }
         Ok(())
     }
+}
+
+/// The end of a change: the contact sees what it may see now, and whoever cares is told.
+async fn follow(
+    announcer: Arc<Announcer>,
+    account: BareJid,
+    contact: BareJid,
+    before: Subscription,
+    transition: Transition,
+) {
+    if transition.disclosure == Disclosure::Current {
+        announcer.disclose(&account, &contact.clone().into()).await;
+    }
+    announcer.tell_change(&account, &contact, before, transition.state.subscription()).await;
 }
 
 /// What is kept of a request: all of it, unless it is too big.

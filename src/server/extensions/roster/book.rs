@@ -98,7 +98,7 @@ struct Pages {
 pub struct Book {
     account: BareJid,
     pages: Mutex<Pages>,
-    turnstile: tokio::sync::Mutex<()>,
+    turnstile: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Weight for Book {
@@ -120,7 +120,7 @@ impl Book {
             counts,
             ..Pages::default()
         };
-        Self { account, pages: Mutex::new(pages), turnstile: tokio::sync::Mutex::default() }
+        Self { account, pages: Mutex::new(pages), turnstile: Arc::default() }
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -192,30 +192,43 @@ impl Book {
     /// Passes the turnstile: when this resolves, everything up to `change` is durable and told.
     pub(super) async fn pass(&self, rosters: &Rosters, sessions: &Sessions, change: u64) -> Result<(), Fault> {
         let _turn = self.turnstile.lock().await;
-        let (batch, upto) = {
-            let mut pages = self.pages();
-            if pages.durable >= change {
-                return Ok(());
-            }
-            if pages.is_closed {
-                return Err(closed());
-            }
-            // Should somebody have been stopped in the middle, their rows are committed once more.
-            let unsaved = std::mem::take(&mut pages.unsaved);
-            pages.committing.append(unsaved);
-            if !pages.committing.is_empty() {
-                let head = pages.head;
-                roster::put_head(&mut pages.committing, self.account.as_str(), head);
-            }
-            (pages.committing.clone(), pages.decided)
+        let Some((batch, upto)) = self.collect(change) else {
+            return if self.is_durable(change) { Ok(()) } else { Err(closed()) };
         };
         if !batch.is_empty()
             && let Err(error) = rosters.commit(batch).await
         {
-            tracing::error!(account = %self.account, %error, "a roster could not be written");
-            self.pages().is_closed = true;
+            self.fail(&error);
             return Err(closed());
         }
+        self.finish(upto, sessions);
+        Ok(())
+    }
+
+    /// Enters the turnstile, for somebody who commits several books at once.
+    pub(super) async fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        Arc::clone(&self.turnstile).lock_owned().await
+    }
+
+    /// Inside the turnstile: the rows to commit so that `change` is durable, and up to which change they go. `None`
+    /// if it is durable already, or never will be.
+    pub(super) fn collect(&self, change: u64) -> Option<(Batch, u64)> {
+        let mut pages = self.pages();
+        if pages.durable >= change || pages.is_closed {
+            return None;
+        }
+        // Should somebody have been stopped in the middle, their rows are committed once more.
+        let unsaved = std::mem::take(&mut pages.unsaved);
+        pages.committing.append(unsaved);
+        if !pages.committing.is_empty() {
+            let head = pages.head;
+            roster::put_head(&mut pages.committing, self.account.as_str(), head);
+        }
+        Some((pages.committing.clone(), pages.decided))
+    }
+
+    /// Inside the turnstile: what was collected is durable, so the account's resources are told.
+    pub(super) fn finish(&self, upto: u64, sessions: &Sessions) {
         let departing: Vec<Departure> = {
             let mut pages = self.pages();
             pages.committing = Batch::new();
@@ -230,7 +243,17 @@ impl Book {
                 }
             });
         }
-        Ok(())
+    }
+
+    /// Inside the turnstile: what was collected could not be committed.
+    pub(super) fn fail(&self, error: &store::CommitError) {
+        tracing::error!(account = %self.account, %error, "a roster could not be written");
+        self.close();
+    }
+
+    /// Is everything up to `change` durable?
+    pub(super) fn is_durable(&self, change: u64) -> bool {
+        self.pages().durable >= change
     }
 
     /// Answers a roster get of `session`: delivers the result and, if the client is to be told only what it

@@ -7,6 +7,7 @@ use store::Fault;
 use xmpp::{BareJid, StanzaError};
 
 use super::book::{Book, Counts, Decided};
+use super::settler::{Job, Settler};
 use crate::extension::Kit;
 use crate::router::Router;
 use crate::runtime::Clock;
@@ -21,6 +22,7 @@ const CONTACTS_MAX: usize = 500_000;
 pub struct Books {
     cache: Cache<Book>,
     rosters: Rosters,
+    settler: Settler,
     router: Weak<Router>,
     clock: Arc<dyn Clock>,
 }
@@ -32,9 +34,11 @@ impl Books {
         let router = Arc::downgrade(&kit.router);
         let online = Weak::clone(&router);
         let is_online = move |account: &str| online.upgrade().is_some_and(|router| router.sessions.any(account));
+        let rosters = Rosters::new(Arc::clone(&kit.store));
         Arc::new(Self {
             cache: Cache::new(CONTACTS_MAX, is_online),
-            rosters: Rosters::new(Arc::clone(&kit.store)),
+            settler: Settler::new(rosters.clone(), Weak::clone(&router)),
+            rosters,
             router,
             clock: Arc::clone(&kit.clock),
         })
@@ -68,8 +72,11 @@ impl Books {
         contact: &BareJid,
         decide: impl FnOnce(&Contact, Counts) -> Result<Decided<T>, E>,
     ) -> Result<T, E> {
-        let (undone, then) = self.begin(account, contact, decide).await?;
-        self.settle(undone).await?;
+        let (unsettled, then) = self.begin(account, contact, decide).await?;
+        let router = self.router.upgrade().ok_or_else(|| Fault::new("the house is closed"))?;
+        if let Some(change) = unsettled.change {
+            unsettled.book.pass(&self.rosters, &router.sessions, change).await?;
+        }
         Ok(then)
     }
 
@@ -85,11 +92,16 @@ impl Books {
         Ok((Unsettled { book, change }, then))
     }
 
-    /// Makes a decision durable and tells the account's resources.
-    pub(crate) async fn settle(&self, unsettled: Unsettled) -> Result<(), Fault> {
-        let Some(change) = unsettled.change else { return Ok(()) };
-        let router = self.router.upgrade().ok_or_else(|| Fault::new("the house is closed"))?;
-        unsettled.book.pass(&self.rosters, &router.sessions, change).await
+    /// Has a decision made durable and the account's resources told, and then does what follows from it; resolves
+    /// when that is in line. What follows must not leave anything here itself.
+    pub(crate) async fn settle(&self, unsettled: Unsettled, then: impl Future<Output = ()> + Send + 'static) {
+        let Unsettled { book, change } = unsettled;
+        self.settler.leave(Job { change: change.map(|change| (book, change)), then: Box::pin(then) }).await;
+    }
+
+    /// Does something after everything that is in line now.
+    pub(crate) async fn afterwards(&self, then: impl Future<Output = ()> + Send + 'static) {
+        self.settler.leave(Job { change: None, then: Box::pin(then) }).await;
     }
 
     /// Deletes the roster of an account.

@@ -1,12 +1,13 @@
 //! The roster: RFC 6121 section 2, with versioning that tells a client exactly what it missed (XEP-0237).
 //!
 //! Read on in this order: `subscription.rs` (the nine states), `item.rs` (items as elements), `book.rs` (one roster
-//! in memory and how its changes leave), `books.rs` (all that are open). This file answers the IQs. Presence
+//! in memory and how its changes leave), `books.rs` (all that are open), `settler.rs` (many changes, one commit). This file answers the IQs. Presence
 //! stanzas, subscriptions among them, are `extensions/presence`.
 
 pub mod book;
 pub mod books;
 pub mod item;
+mod settler;
 pub mod subscription;
 
 use std::sync::Arc;
