@@ -100,17 +100,20 @@ pub(crate) struct Filling {
     /// Publishes each of them has under way
     #[arg(long, default_value_t = 8)]
     pipeline: usize,
+    /// Posts that are there already, of an earlier filling that was cut short
+    #[arg(long, default_value_t = 0)]
+    from: usize,
 }
 
 /// Publish items `i0` to `i{posts - 1}` as account `n`. The last hundred go through one
 /// session in their order; the others in any, if there are several writers.
 pub(crate) async fn fill(t: &Target, n: usize, posts: usize, how: Filling) -> Res<()> {
     let jid = t.jid(n);
-    let tail = posts.saturating_sub(100);
+    let tail = posts.saturating_sub(100).max(how.from);
     if how.writers > 1 {
-        let each = tail.div_ceil(how.writers);
+        let each = (tail - how.from).div_ceil(how.writers);
         let mut all = tokio::task::JoinSet::new();
-        for from in (0..tail).step_by(each.max(1)) {
+        for from in (how.from..tail).step_by(each.max(1)) {
             let (t, jid) = (t.clone(), jid.clone());
             all.spawn(async move {
                 let mut c = Client::login(&t, n).await?;
@@ -124,7 +127,7 @@ pub(crate) async fn fill(t: &Target, n: usize, posts: usize, how: Filling) -> Re
         }
     }
     let mut c = Client::login(t, n).await?;
-    stretch(&mut c, &jid, if how.writers > 1 { tail } else { 0 }..posts, how.pipeline).await?;
+    stretch(&mut c, &jid, if how.writers > 1 { tail } else { how.from }..posts, how.pipeline).await?;
     c.close().await;
     Ok(())
 }
