@@ -62,6 +62,7 @@ engine = "{self.engine}"
 [limits]
 registrations_per_address_per_hour_max = 1000000
 offline_messages_per_account_max = 1000000
+mailbox_bytes_max = 1073741824
 read_bytes_per_second_max = 1073741824
 """)
         return path
@@ -186,7 +187,10 @@ read_bytes_per_second_max = 1073741824
                 number = self.sent[lane]
                 client.send(f"<message type='chat' to='{reader}@{DOMAIN}' id='m{number}'>"
                             f"<body>{content(lane, number)}</body></message>")
-            client.ask("<iq type='get' id='q'><ping xmlns='urn:xmpp:ping'/></iq>")
+            client.send("<iq type='get' id='q'><ping xmlns='urn:xmpp:ping'/></iq>")
+            while (stanza := client.next()).get("id") != "q":
+                # Kept messages are bounded in number and, by half the mailbox, in bytes: hence the limits above.
+                assert stanza.get("type") != "error", f"a message was refused: {stanza.get('id')}"
             acknowledged("message", number)
             time.sleep(PAUSE)
 
