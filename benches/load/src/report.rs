@@ -165,7 +165,7 @@ fn median(mut v: Vec<f64>) -> Option<f64> {
 }
 
 fn thousands(x: f64) -> String {
-    if x < 100.0 {
+    if x < 100.0 && x != 0.0 {
         return format!("{x:.*}", if x < 10.0 { 2 } else { 1 });
     }
     let digits = format!("{x:.0}");
@@ -298,6 +298,6 @@ mod tests {
 
     #[test]
     fn groups_digits() {
-        assert_eq!([9.5, 99.5, 999.6, 1_234_567.0].map(thousands), ["9.50", "99.5", "1,000", "1,234,567"]);
+        assert_eq!([0.0, 9.5, 99.5, 999.6, 1_234_567.0].map(thousands), ["0", "9.50", "99.5", "1,000", "1,234,567"]);
     }
 }
