@@ -6,6 +6,7 @@
 pub mod awaiting;
 pub mod classify;
 mod dispatch;
+pub mod road;
 pub mod rules;
 
 use std::collections::HashSet;
@@ -17,11 +18,13 @@ use xmpp::{BareJid, Jid, Stanza, StanzaError, ns};
 
 use self::awaiting::{Awaiting, Then};
 use self::classify::{Destination, classify};
+use self::road::Road;
 use crate::extension::{Caller, Direction, Listener, Wiring};
 use crate::runtime::{Clock, Ids};
 use crate::session::Session;
 use crate::session::Sessions;
 use crate::session::interest::Interests;
+use crate::session::mailbox::Frame;
 
 /// The routing half of the house: who is here, what is wired, what is asked.
 pub struct Router {
@@ -31,6 +34,7 @@ pub struct Router {
     pub interests: Interests,
     hosts: HashSet<Box<str>>,
     wiring: OnceLock<Wiring>,
+    road: OnceLock<Arc<dyn Road>>,
     awaiting: Awaiting,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
@@ -54,6 +58,7 @@ impl Router {
             interests,
             hosts: hosts.into_iter().collect(),
             wiring: OnceLock::new(),
+            road: OnceLock::new(),
             awaiting: Awaiting::default(),
             clock,
             ids,
@@ -68,6 +73,11 @@ impl Router {
     /// What is mounted.
     pub fn wiring(&self) -> &Wiring {
         self.wiring.get_or_init(Wiring::default)
+    }
+
+    /// Opens the way to other servers. Only the first call has an effect.
+    pub fn open_road(&self, road: Arc<dyn Road>) {
+        let _already_open = self.road.set(road);
     }
 
     /// Whether this house serves `domain`.
@@ -256,16 +266,40 @@ impl Router {
         Ok(())
     }
 
-    /// Hands `stanza` to another server. There is no road there yet, and the sender is told so
-    /// (RFC 6120 section 8.3.3.16).
-    #[expect(clippy::unused_async, reason = "an outbox may have to be waited for")]
-    async fn relay(&self, _domain: &str, stanza: Stanza) {
-        let Some(reply) = Stanza::error_reply(&stanza.head, None, &StanzaError::remote_server_not_found()) else {
+    /// Handles a stanza that another server sent. The link has proven that it may speak for the domain of `from`, and
+    /// that `to` is of a domain served here; both are set.
+    pub async fn from_remote(&self, stanza: Stanza) {
+        match (stanza.head.kind, &stanza.head.from) {
+            (Kind::Presence(_), _) => self.presence_to(stanza).await,
+            (_, Some(from)) => {
+                let caller = Caller { jid: from.clone(), session: None };
+                self.route(caller, stanza).await;
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Hands `stanza` to the server of `domain`, or tells its sender why not.
+    #[expect(clippy::unused_async, reason = "whoever relays may have to wait one day")]
+    async fn relay(&self, domain: &str, stanza: Stanza) {
+        let Err(error) = self.relay_frame(stanza.head.from.as_ref(), domain, Frame::Whole(stanza.render())) else {
             return;
         };
+        let Some(reply) = Stanza::error_reply(&stanza.head, None, &error) else { return };
         if let Some(session) = reply.head.to.as_ref().and_then(Jid::to_full).and_then(|full| self.sessions.find(&full))
         {
             session.deliver(reply.render());
+        }
+    }
+
+    /// Hands a finished stanza from `from` to the server of `domain`: for who tells many and shares the bytes.
+    ///
+    /// # Errors
+    /// What to tell the sender when it is not taken.
+    pub fn relay_frame(&self, from: Option<&Jid>, domain: &str, frame: Frame) -> Result<(), StanzaError> {
+        match (self.road.get(), from) {
+            (Some(road), Some(from)) => road.send(from.domain(), domain, frame),
+            _ => Err(StanzaError::remote_server_not_found()),
         }
     }
 }
