@@ -62,12 +62,22 @@ pub const BLOCKING: &str = "urn:xmpp:blocking";
 pub const BLOCKING_ERRORS: &str = "urn:xmpp:blocking:errors";
 /// XEP-0199: XMPP Ping.
 pub const PING: &str = "urn:xmpp:ping";
+/// XEP-0198: Stream Management.
+pub const ACKS: &str = "urn:xmpp:sm:3";
 /// XEP-0202: Entity Time.
 pub const TIME: &str = "urn:xmpp:time";
 /// XEP-0203: Delayed Delivery.
 pub const DELAY: &str = "urn:xmpp:delay";
+/// XEP-0220: Server Dialback.
+pub const DIALBACK: &str = "jabber:server:dialback";
+/// XEP-0220: Server Dialback, stream feature.
+pub const DIALBACK_FEATURE: &str = "urn:xmpp:features:dialback";
 /// XEP-0277: Microblogging over XMPP.
 pub const MICROBLOG: &str = "urn:xmpp:microblog:0";
+/// XEP-0288: Bidirectional Server-to-Server Connections.
+pub const BIDI: &str = "urn:xmpp:bidi";
+/// XEP-0288: Bidirectional Server-to-Server Connections, stream feature.
+pub const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
 /// XEP-0330: Pubsub Subscription.
 pub const PUBSUB_SUBSCRIPTION: &str = "urn:xmpp:pubsub:subscription";
 /// XEP-0440: SASL Channel-Binding Type Capability.
@@ -78,6 +88,8 @@ pub const PRE_AUTHENTICATED: &str = "urn:xmpp:pars:0";
 pub const PRE_AUTHENTICATED_FEATURE: &str = "urn:xmpp:ibr-token:0";
 /// XEP-0472: Pubsub Social Feed.
 pub const SOCIAL_FEED: &str = "urn:xmpp:pubsub-social-feed:1";
+/// XEP-0478: Stream Limits Advertisement.
+pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
 /// RFC 4287: Atom.
 pub const ATOM: &str = "http://www.w3.org/2005/Atom";
 /// XML itself (`xml:lang`).

@@ -10,8 +10,8 @@
 //! voluntary or prohibited, how it is advertised and how it is spoken. All state of the negotiation is dropped
 //! when a resource is bound. Then a frame becomes an [`Event::Stanza`] with nothing in between but the parse.
 //!
-//! This is the responder of client streams; [`client`] is the initiator. WebSocket framing and server streams
-//! are not here yet.
+//! This is the responder of client streams; [`client`] is the initiator. [`server`] has both sides of server
+//! streams. WebSocket framing is not here yet.
 
 mod authentication;
 mod binding;
@@ -19,6 +19,7 @@ pub mod client;
 mod error;
 mod feature;
 mod negotiation;
+pub mod server;
 mod settings;
 
 use std::sync::Arc;
