@@ -42,7 +42,7 @@ fn every_play_against_the_server_named_in_the_environment() {
     for (name, outcome) in outcomes {
         match outcome {
             Ok(Outcome::Played) => played += 1,
-            Ok(Outcome::Skipped(reason)) => println!("{name}: this server differs: {reason}"),
+            Ok(Outcome::Skipped(reason)) => println!("{name} was not played: {reason}"),
             Err(reason) => failed.push(format!("{name}, {reason}")),
         }
     }

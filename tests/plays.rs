@@ -12,7 +12,7 @@ fn plays_of(number: &str) {
     for (name, text) in plays {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let outcome = runtime.block_on(async {
-            let theatre = InProcess::build(name.trim_end_matches(".scs")).await?;
+            let theatre = InProcess::build(name.trim_end_matches(".scs"), &text).await?;
             play(&theatre, &text).await
         });
         match outcome {

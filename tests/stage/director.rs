@@ -15,6 +15,8 @@ use super::words::{Variables, bytes, compact, fill};
 pub trait Theatre {
     /// The domain that plays call `localhost`.
     fn domain(&self) -> &str;
+    /// Whether there are servers for other domains in the cast.
+    fn has_servers(&self) -> bool;
     /// What the server is called in the plays' `differs` tags; empty for ours.
     fn name(&self) -> String;
     /// The localpart used here for one written in a play.
@@ -24,14 +26,19 @@ pub trait Theatre {
     /// How long it must be silent for nothing to have happened.
     fn quiet(&self) -> Duration;
     /// Creates an account.
-    async fn admit(&self, localpart: &str, password: &str) -> Result<(), String>;
+    async fn admit(&self, localpart: &str, domain: &str, password: &str) -> Result<(), String>;
     /// Whether everyone overlooks, unless they expect it, a stanza that this server sends although nothing asks
     /// for it.
     fn is_noise(&self, _stanza: &Element) -> bool {
         false
     }
-    /// Opens a transport, and says what security it needs.
-    async fn dial(&self) -> Result<(Box<dyn Wire>, Security), String>;
+    /// Opens a transport to the server of a domain, and says what security it needs.
+    async fn dial(&self, domain: &str) -> Result<(Box<dyn Wire>, Security), String>;
+    /// Becomes the server of a domain for as long as the wire holds: what is written comes to the other servers as
+    /// stanzas from there, and what they have for the domain is read.
+    async fn serve(&self, domain: &str) -> Result<Box<dyn Wire>, String> {
+        Err(format!("nobody can play the server of {domain} here"))
+    }
 }
 
 /// What became of a play.
@@ -59,6 +66,10 @@ pub async fn play<T: Theatre>(theatre: &T, text: &str) -> Result<Outcome, String
         {
             return Ok(Outcome::Skipped(reason.trim_start_matches([',', ' ']).to_owned()));
         }
+    }
+    let is_local = |character: &Character| character.domain().is_none_or(|domain| domain == "localhost");
+    if !theatre.has_servers() && !script.cast.iter().all(is_local) {
+        return Ok(Outcome::Skipped("the cast is of several domains, and this is one server".to_owned()));
     }
     let text = adapt(theatre, &script, text);
     let script = Script::parse(&text).map_err(|error| error.to_string())?;
@@ -94,12 +105,12 @@ impl<T: Theatre> Production<'_, T> {
         let mut admitted = Vec::new();
         self.variables.insert("stage".to_owned(), self.theatre.localpart("stage"));
         for character in &self.cast {
-            let Some((localpart, _)) = character.get("jid").and_then(|jid| jid.split_once('@')) else { continue };
-            let jid = character.get("jid").unwrap_or_default();
+            let Some(jid) = character.get("jid") else { continue };
             self.variables.insert(format!("{}'s JID", character.name), jid.to_owned());
+            let Some((localpart, domain)) = jid.split_once('@') else { continue };
             self.variables.insert(format!("{}'s username", character.name), localpart.to_owned());
             if character.get("account") != Some("none") && !admitted.contains(&jid) {
-                self.theatre.admit(localpart, character.get("password").unwrap_or_default()).await?;
+                self.theatre.admit(localpart, domain, character.get("password").unwrap_or_default()).await?;
                 admitted.push(jid);
             }
         }
@@ -203,9 +214,14 @@ impl<T: Theatre> Production<'_, T> {
 
     async fn connect(&mut self, who: usize) -> Result<(), LoginError> {
         let character = self.cast.get(who).cloned().ok_or_else(|| "is nobody".to_owned())?;
-        let (wire, security) = self.theatre.dial().await?;
-        let security = if character.get("tls") == Some("none") { Security::Plain } else { security };
-        let mut actor = Actor::enter(wire, self.theatre.domain(), security).await?;
+        let domain = character.domain().unwrap_or(self.theatre.domain());
+        let mut actor = if character.kind == Kind::Server {
+            Actor::enter(self.theatre.serve(domain).await?, domain, Security::Plain).await?
+        } else {
+            let (wire, security) = self.theatre.dial(domain).await?;
+            let security = if character.get("tls") == Some("none") { Security::Plain } else { security };
+            Actor::enter(wire, domain, security).await?
+        };
         if character.kind == Kind::Client {
             let jid = character.get("jid").unwrap_or_default();
             let localpart = jid.split_once('@').map(|(localpart, _)| localpart).unwrap_or_default();

@@ -1,8 +1,11 @@
-//! Staging in process: a house of its own for each play, on the memory store, pipes for wires, and paused time.
+//! Staging in process: houses of their own for each play, on memory stores, pipes for wires, and paused time.
+//!
+//! Every domain in the cast has a house, and `localhost` has one in any case; `ways` joins them.
 //!
 //! Time moves when everyone waits, so a play in which days pass takes no time. Passwords are stretched on worker
 //! threads, which tokio's paused clock waits for.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +14,15 @@ use std::time::Duration;
 use chirrup::config::Config;
 use chirrup::house::{House, World};
 use chirrup::net::c2s::Door;
+use chirrup::router::road::Road;
 use chirrup::runtime::{Clock, SeededIds, Timestamp};
 use tokio::time::Instant;
 use xmpp::jid::BareJid;
 
 use super::actor::{Security, Wire};
 use super::director::Theatre;
+use super::script::{Kind, Script};
+use super::ways::Ways;
 
 /// Bytes in flight on a wire before its writer has to wait.
 const WIRE_BYTES: usize = 64 * 1024;
@@ -32,32 +38,55 @@ impl Clock for StageClock {
     }
 }
 
-/// A house built for one play.
+/// The houses of one play.
 pub struct InProcess {
-    house: Arc<House>,
+    houses: BTreeMap<String, Arc<House>>,
+    ways: Arc<Ways>,
     folder: PathBuf,
 }
 
 impl InProcess {
-    /// Builds a house on the runtime that calls; `name` tells its folder from those of others.
-    pub async fn build(name: &str) -> Result<Self, String> {
+    /// Builds the houses a play needs on the runtime that calls; `name` tells their folder from those of others.
+    pub async fn build(name: &str, text: &str) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("chirrup-play-{}-{name}", std::process::id()));
+        let mut theatre = Self { houses: BTreeMap::new(), ways: Ways::new(), folder };
+        theatre.open("localhost").await?;
+        for character in Script::parse(text).map_err(|error| error.to_string())?.cast {
+            let domain = character.domain().unwrap_or("localhost");
+            if character.kind != Kind::Server && !theatre.houses.contains_key(domain) {
+                theatre.open(domain).await?;
+            }
+        }
+        Ok(theatre)
+    }
+
+    async fn open(&mut self, domain: &str) -> Result<(), String> {
+        let folder = self.folder.join(domain);
         let text = format!(
-            "data_directory = {:?}\nregistration = \"open\"\n[c2s]\ntls_required = false\n[store]\nengine = \"memory\"\n",
+            "data_directory = {:?}\nregistration = \"open\"\n[[host]]\ndomain = {domain:?}\n[c2s]\n\
+             tls_required = false\n[store]\nengine = \"memory\"\n",
             folder.display().to_string()
         );
         let config = Config::parse(&text, None).map_err(|error| error.to_string())?;
         let real = World::real(&config).await?;
-        let world = World { clock: Arc::new(StageClock(Instant::now())), ids: Arc::new(SeededIds::new(1)), ..real };
+        let seed = 1 + self.houses.len() as u64;
+        let world = World { clock: Arc::new(StageClock(Instant::now())), ids: Arc::new(SeededIds::new(seed)), ..real };
         let house = House::build(config, world).await?;
         tokio::spawn(Arc::clone(&house).keep());
-        Ok(Self { house, folder })
+        self.ways.join(domain, &house.router);
+        house.router.open_road(Arc::clone(&self.ways) as Arc<dyn Road>);
+        self.houses.insert(domain.to_owned(), house);
+        Ok(())
+    }
+
+    fn house(&self, domain: &str) -> Result<&Arc<House>, String> {
+        self.houses.get(domain).ok_or_else(|| format!("nobody serves {domain}"))
     }
 }
 
 impl Drop for InProcess {
     fn drop(&mut self) {
-        // The self-made certificate; whether it goes is the temporary folder's affair.
+        // The self-made certificates; whether they go is the temporary folder's affair.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -65,6 +94,10 @@ impl Drop for InProcess {
 impl Theatre for InProcess {
     fn domain(&self) -> &str {
         "localhost"
+    }
+
+    fn has_servers(&self) -> bool {
+        true
     }
 
     fn name(&self) -> String {
@@ -83,16 +116,23 @@ impl Theatre for InProcess {
         Duration::from_secs(1)
     }
 
-    async fn admit(&self, localpart: &str, password: &str) -> Result<(), String> {
-        let jid = BareJid::new(&format!("{localpart}@localhost")).map_err(|error| error.to_string())?;
-        let now = self.house.clock.now();
-        self.house.accounts.create(&jid, password, now).await.map_err(|error| format!("no account: {error}"))
+    async fn admit(&self, localpart: &str, domain: &str, password: &str) -> Result<(), String> {
+        let jid = BareJid::new(&format!("{localpart}@{domain}")).map_err(|error| error.to_string())?;
+        let house = self.house(domain)?;
+        let now = house.clock.now();
+        house.accounts.create(&jid, password, now).await.map_err(|error| format!("no account: {error}"))
     }
 
-    async fn dial(&self) -> Result<(Box<dyn Wire>, Security), String> {
+    async fn dial(&self, domain: &str) -> Result<(Box<dyn Wire>, Security), String> {
         let (ours, theirs) = tokio::io::duplex(WIRE_BYTES);
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        tokio::spawn(Arc::clone(&self.house).attach(Box::new(theirs), Door::StartTls, peer));
+        tokio::spawn(Arc::clone(self.house(domain)?).attach(Box::new(theirs), Door::StartTls, peer));
         Ok((Box::new(ours), Security::Plain))
+    }
+
+    async fn serve(&self, domain: &str) -> Result<Box<dyn Wire>, String> {
+        let (ours, theirs) = tokio::io::duplex(WIRE_BYTES);
+        self.ways.serve(domain, theirs);
+        Ok(Box::new(ours))
     }
 }

@@ -14,6 +14,7 @@ pub mod house;
 pub mod matching;
 pub mod peer;
 pub mod script;
+pub mod ways;
 pub mod words;
 
 use std::path::PathBuf;

@@ -47,6 +47,10 @@ impl Theatre for Peer {
         &self.domain
     }
 
+    fn has_servers(&self) -> bool {
+        false
+    }
+
     fn name(&self) -> String {
         std::env::var("PEER_NAME").unwrap_or_default()
     }
@@ -78,12 +82,12 @@ impl Theatre for Peer {
             }
     }
 
-    async fn admit(&self, localpart: &str, password: &str) -> Result<(), String> {
-        let (wire, security) = self.dial().await?;
+    async fn admit(&self, localpart: &str, domain: &str, password: &str) -> Result<(), String> {
+        let (wire, security) = self.dial(domain).await?;
         Actor::enter(wire, &self.domain, security).await?.register(localpart, password).await
     }
 
-    async fn dial(&self) -> Result<(Box<dyn Wire>, Security), String> {
+    async fn dial(&self, _domain: &str) -> Result<(Box<dyn Wire>, Security), String> {
         let stream = TcpStream::connect(&self.address).await.map_err(|error| format!("{}: {error}", self.address))?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         Ok((Box::new(stream), self.security))

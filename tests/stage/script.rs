@@ -28,6 +28,8 @@ pub enum Kind {
     Client,
     /// Only opens the transport when it connects, and writes the rest by hand.
     Stream,
+    /// Is the server of its domain while it is connected, and has proven that already: it sends and gets stanzas.
+    Server,
 }
 
 /// One of the cast.
@@ -45,6 +47,12 @@ impl Character {
     /// A property, or nothing.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.properties.get(key).map(String::as_str)
+    }
+
+    /// The domain of its address: that of the server it connects to, or that it is.
+    pub fn domain(&self) -> Option<&str> {
+        let jid = self.get("jid")?;
+        Some(jid.split_once('@').map_or(jid, |(_, domain)| domain))
     }
 }
 
@@ -179,6 +187,7 @@ fn character(definition: &str, block: &[&str]) -> Result<Character, String> {
     let kind = match kind {
         "Client" => Kind::Client,
         "Stream" => Kind::Stream,
+        "Server" => Kind::Server,
         other => return Err(format!("no character is a [{other}]")),
     };
     let mut properties = BTreeMap::new();

@@ -115,7 +115,7 @@ impl Presence {
                 }
                 follow(announcer, account, contact, before, transition).await;
             };
-            self.books.settle(unsettled, next).await;
+            self.books.settled(unsettled, next).await;
         }
     }
 
@@ -189,7 +189,7 @@ impl Presence {
                 }
                 follow(announcer, account, contact, before, transition).await;
             };
-            self.books.settle(unsettled, next).await;
+            self.books.settled(unsettled, next).await;
         }
     }
 

@@ -99,6 +99,19 @@ impl Books {
         self.settler.leave(Job { change: change.map(|change| (book, change)), then: Box::pin(then) }).await;
     }
 
+    /// The same, and resolves when what follows is done: for a contact on another server, whose next stanza must
+    /// neither overtake this one nor be counted as handled before it.
+    pub(crate) async fn settled(&self, unsettled: Unsettled, then: impl Future<Output = ()> + Send + 'static) {
+        let (done, waiting) = tokio::sync::oneshot::channel();
+        let then = async move {
+            then.await;
+            let _nobody_waits = done.send(());
+        };
+        self.settle(unsettled, then).await;
+        // If the change could not be made durable, nothing follows from it.
+        let _came_to_nothing = waiting.await;
+    }
+
     /// Does something after everything that is in line now.
     pub(crate) async fn afterwards(&self, then: impl Future<Output = ()> + Send + 'static) {
         self.settler.leave(Job { change: None, then: Box::pin(then) }).await;
