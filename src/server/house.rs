@@ -18,7 +18,10 @@ use crate::net::listen::{self, Admission};
 use crate::net::streams::Streams;
 use crate::net::tls::Tls;
 use crate::router::Router;
-use crate::runtime::{self, Clock, Ids, SystemClock, SystemIds};
+use crate::runtime::{
+    self, Clock, Dialer, DnsResolver, Ids, Resolver, ScriptedDialer, ScriptedResolver, SystemClock, SystemIds,
+    TcpDialer,
+};
 use crate::session::interest::Interests;
 use crate::session::{SessionLimits, Sessions};
 use crate::tables::accounts::Accounts;
@@ -41,6 +44,10 @@ pub struct House {
     pub ids: Arc<dyn Ids>,
     /// The memory.
     pub store: Arc<dyn store::Store>,
+    /// Where names are looked up.
+    pub resolver: Arc<dyn Resolver>,
+    /// Where connections to other machines are made.
+    pub dialer: Arc<dyn Dialer>,
     admission: Arc<Admission>,
 }
 
@@ -52,6 +59,10 @@ pub struct World {
     pub ids: Arc<dyn Ids>,
     /// The memory.
     pub store: Arc<dyn store::Store>,
+    /// Where names are looked up.
+    pub resolver: Arc<dyn Resolver>,
+    /// Where connections to other machines are made.
+    pub dialer: Arc<dyn Dialer>,
 }
 
 /// Kinds of clients whose capabilities are remembered.
@@ -69,8 +80,30 @@ impl World {
     /// # Errors
     /// A sentence that names the directory and what to do.
     pub async fn real(config: &Config) -> Result<Self, String> {
+        let resolver = DnsResolver::new(&config.dns)?;
+        if let Some(why) = resolver.problem() {
+            tracing::warn!(%why, "DNS cannot be asked, so other servers cannot be found; set `dns.servers`");
+        }
         let store = crate::tables::open_store(config).await?;
-        Ok(Self { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), store })
+        Ok(Self {
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+            store,
+            resolver: Arc::new(resolver),
+            dialer: Arc::new(TcpDialer),
+        })
+    }
+
+    /// A world of its own: the machine's time and chance, and nothing else. An empty memory, no names, no machines.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+            store: Arc::new(store::Memory::new()),
+            resolver: Arc::new(ScriptedResolver::new()),
+            dialer: Arc::new(ScriptedDialer::new()),
+        }
     }
 }
 
@@ -84,8 +117,8 @@ impl House {
         let tls = load_tls(&config).await?;
         let streams = Streams::new(&config, &router);
         let admission = Admission::new(config.limits.connections_max, config.limits.connections_per_address_max);
-        let World { clock, ids, store } = world;
-        Ok(Arc::new(Self { config, router, accounts, tls, streams, clock, ids, store, admission }))
+        let World { clock, ids, store, resolver, dialer } = world;
+        Ok(Arc::new(Self { config, router, accounts, tls, streams, clock, ids, store, resolver, dialer, admission }))
     }
 
     /// Builds all that `config` asks for over an empty memory, and throws it away: whether every section has an
@@ -94,13 +127,11 @@ impl House {
     /// # Errors
     /// As [`House::build`], as far as it is the configuration's fault.
     pub async fn rehearse(config: &Config) -> Result<(), String> {
-        let world =
-            World { clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), store: Arc::new(store::Memory::new()) };
-        Self::furnish(config, &world).await.map(drop)
+        Self::furnish(config, &World::alone()).await.map(drop)
     }
 
     async fn furnish(config: &Config, world: &World) -> Result<(Arc<Router>, Arc<Accounts>), String> {
-        let World { clock, ids, store } = world;
+        let World { clock, ids, store, .. } = world;
         let mut hosts = Vec::new();
         for host in &config.hosts {
             let domain = Jid::new(&host.domain)

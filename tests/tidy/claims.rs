@@ -25,11 +25,7 @@ fn specs() -> &'static [&'static Spec] {
 fn furnished() -> Vec<&'static Spec> {
     let folder = std::env::temp_dir().join(format!("chirrup-claims-{}", std::process::id()));
     let config = Config { data_directory: folder.clone(), ..Config::default() };
-    let world = World {
-        clock: Arc::new(SimulatedClock::new(0)),
-        ids: Arc::new(SeededIds::new(1)),
-        store: Arc::new(store::Memory::new()),
-    };
+    let world = World { clock: Arc::new(SimulatedClock::new(0)), ids: Arc::new(SeededIds::new(1)), ..World::alone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let house = runtime.block_on(House::build(config, world)).unwrap();
     let mut specs = house.router.wiring().specs.clone();
@@ -149,11 +145,7 @@ fn the_example_configuration_is_whole() {
     let mut config = Config::parse(&text, None).unwrap();
     let folder = std::env::temp_dir().join(format!("chirrup-example-{}", std::process::id()));
     config.data_directory.clone_from(&folder);
-    let world = World {
-        clock: Arc::new(SimulatedClock::new(0)),
-        ids: Arc::new(SeededIds::new(1)),
-        store: Arc::new(store::Memory::new()),
-    };
+    let world = World { clock: Arc::new(SimulatedClock::new(0)), ids: Arc::new(SeededIds::new(1)), ..World::alone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(House::build(config, world)).map(drop).unwrap();
     let _nothing_to_keep = fs::remove_dir_all(folder);

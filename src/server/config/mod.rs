@@ -62,7 +62,7 @@ pub struct Config {
     pub store: StoreConfig,
     /// Name resolution.
     pub dns: Dns,
-    /// PEM files with certificates to trust for other servers, besides the system's. Not served by this version.
+    /// PEM files with certificates to trust for other servers, besides the system's.
     pub trust_roots: Vec<PathBuf>,
     /// What is logged, in the words of tracing's `EnvFilter`; the environment variable `CHIRRUP_LOG` wins.
     pub log: String,
@@ -219,12 +219,24 @@ impl Default for StoreConfig {
 }
 
 /// Name resolution.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dns {
     /// DNS servers to ask instead of the system's, as `address` with port 53 or `address:port`.
     #[serde(deserialize_with = "dns_servers")]
     pub servers: Vec<SocketAddr>,
+    /// Seconds to wait for an answer before a question counts as unanswered.
+    pub timeout_seconds: u64,
+    /// Whether to check DNSSEC signatures (RFC 4035), without which DANE (RFC 7712) is not used.
+    pub dnssec: bool,
+    /// File with DNSKEY records to start from, in the form of a zone file. None: the root's.
+    pub trust_anchor: Option<PathBuf>,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { servers: Vec::new(), timeout_seconds: 5, dnssec: false, trust_anchor: None }
+    }
 }
 
 fn dns_servers<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<SocketAddr>, D::Error> {
@@ -346,7 +358,7 @@ impl Config {
         if let Some(folder) = file.and_then(Path::parent) {
             let from_folder = |path: &mut PathBuf| *path = folder.join(&*path);
             own.host.iter_mut().flat_map(|host| [&mut host.certificate, &mut host.key]).flatten().for_each(from_folder);
-            own.trust_roots.iter_mut().for_each(from_folder);
+            own.trust_roots.iter_mut().chain(&mut own.dns.trust_anchor).for_each(from_folder);
             from_folder(&mut own.data_directory);
         }
         Self {
@@ -404,7 +416,6 @@ impl Config {
             ("listen.s2s_tls", self.listen.s2s_tls.is_empty()),
             ("listen.http", self.listen.http.is_empty()),
             ("listen.https", self.listen.https.is_empty()),
-            ("trust_roots", self.trust_roots.is_empty()),
             ("admins", self.admins.is_empty()),
         ];
         for (key, is_empty) in later {
@@ -412,6 +423,14 @@ impl Config {
                 return Err(ConfigError::new(format!("`{key}` is not served by this version"))
                     .with_hint("leave the list empty"));
             }
+        }
+        if self.dns.timeout_seconds == 0 || self.dns.timeout_seconds > 60 {
+            return Err(ConfigError::new(format!("`dns.timeout_seconds` is {}", self.dns.timeout_seconds))
+                .with_hint("choose 1 to 60"));
+        }
+        if self.dns.trust_anchor.is_some() && !self.dns.dnssec {
+            return Err(ConfigError::new("`dns.trust_anchor` is named and `dns.dnssec` is false")
+                .with_hint("set `dns.dnssec = true`, or leave the file out"));
         }
         if self.tls.certificate_check_seconds == 0 {
             return Err(ConfigError::new("`tls.certificate_check_seconds` is 0").with_hint("choose at least 1"));

@@ -78,7 +78,8 @@ fn wrong_values_name_their_key_or_line() {
         ("[listen]\ns2s = [\"[::]:5269\"]", "`listen.s2s` is not served by this version"),
         ("[dns]\nservers = [\"example.org\"]", "`example.org` is not an IP address"),
         ("admins = [\"alice@capulet.example\"]", "`admins` is not served by this version"),
-        ("trust_roots = [\"ca.pem\"]", "`trust_roots` is not served by this version"),
+        ("[dns]\ntimeout_seconds = 0", "`dns.timeout_seconds` is 0; choose 1 to 60"),
+        ("[dns]\ntrust_anchor = \"anchor.zone\"", "`dns.trust_anchor` is named and `dns.dnssec` is false"),
         ("admins = [\"alice\"]", "`alice` is not a bare JID"),
         ("log = ", ":1: "),
     ];

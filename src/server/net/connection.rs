@@ -13,15 +13,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xmpp::stream::{Condition, Stream};
 
+pub use crate::runtime::{Transport, Wire};
 use crate::session::Session;
 use crate::session::mailbox::Taken;
-
-/// Any byte stream: TCP, TLS over it, or a pipe in a test.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
-
-/// A wire behind one pointer, so that the loop is compiled once.
-pub type Transport = Box<dyn Wire>;
 
 /// Output above this many bytes is written before more is taken or read.
 const OUTPUT_MARK: usize = 64 * 1024;

@@ -4,5 +4,8 @@ pub mod c2s;
 pub mod certificate;
 pub mod connection;
 pub mod listen;
+pub mod seek;
 pub mod streams;
 pub mod tls;
+pub mod trace;
+pub mod trust;

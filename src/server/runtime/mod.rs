@@ -1,16 +1,27 @@
 //! The outside world as small traits, each with a real and a simulated implementation.
 //!
-//! [`Clock`] tells wall and monotonic time, [`Ids`] draws identifiers and nonces. Everything else in the house
-//! asks these two, so a test can run a whole server on one seed and a clock it moves itself.
+//! [`Clock`] tells wall and monotonic time, [`Ids`] draws identifiers and nonces, [`Resolver`] looks names up,
+//! [`Dialer`] connects to other machines. Everything else in the house asks these four, so a test can run a whole
+//! server, or two that talk to each other, on one seed and a clock it moves itself.
 
 use std::future::Future;
 
 mod clock;
+mod dialer;
+mod dns;
 mod ids;
+mod resolver;
+mod scripted;
 mod stamp;
 
 pub use clock::{Clock, SimulatedClock, SystemClock, Timestamp};
+pub use dialer::{Dialer, TcpDialer, Transport, Wire};
+pub use dns::DnsResolver;
 pub use ids::{Ids, SeededIds, SystemIds};
+pub use resolver::{
+    ADDRESSES_MAX, Answer, Family, LookupError, Pending, Resolver, SRV_RECORDS_MAX, Srv, TLSA_RECORDS_MAX, Tlsa,
+};
+pub use scripted::{ScriptedDialer, ScriptedResolver};
 pub use stamp::rfc3339;
 
 /// Waits for `duration` of the runtime's time, which a test may hold still or wind forward.

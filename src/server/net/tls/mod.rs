@@ -1,9 +1,12 @@
-//! TLS towards clients: one configuration for each host and certificate, chosen by the name the client asks for.
+//! TLS: one configuration for each host and certificate, chosen by the name the client asks for. Between servers: see
+//! [`servers`]; what follows is about clients.
 //!
 //! RFC 6120 section 5, RFC 7590, XEP-0368 (ALPN) and what channel binding needs: `tls-exporter` (RFC 9266) and
 //! `tls-server-end-point` (RFC 5929). TLS 1.2 and 1.3; 1.2 only with the extended master secret (RFC 7627), without
 //! which its exporter binds nothing. The host is chosen before the handshake goes on, so a connection knows exactly
-//! which certificate it has shown, also while certificates are being replaced. No client certificates here.
+//! which certificate it has shown, also while certificates are being replaced. Clients show no certificates.
+
+mod servers;
 
 use std::collections::HashMap;
 use std::io;
@@ -19,6 +22,8 @@ use tokio_rustls::server::TlsStream;
 
 use xmpp::stream::TlsFacts;
 
+pub use servers::ALPN_SERVER;
+
 use super::certificate::{Certificate, CertificateError};
 use crate::config::{Config, Host};
 
@@ -33,16 +38,17 @@ const TLS_OUTPUT_BYTES_MAX: usize = 32 * 1024;
 pub enum Start {
     /// After `<starttls/>`; application protocols are not negotiated.
     StartTls,
-    /// From the first byte; the client may name `xmpp-client`, and nothing else.
+    /// From the first byte; a client may name `xmpp-client`, a server `xmpp-server`, and nothing else.
     Direct,
 }
 
-/// One host's certificate and the two configurations made of it.
+/// One host's certificate and the configurations made of it.
 #[derive(Debug)]
 struct Shown {
     certificate: Certificate,
     starttls: Arc<ServerConfig>,
     direct: Arc<ServerConfig>,
+    servers: servers::Servers,
 }
 
 /// TLS for all hosts of a server. Shared by its listeners.
@@ -169,9 +175,9 @@ fn shown(certificate: Certificate, provider: &Arc<CryptoProvider>) -> Result<Sho
     config.send_tls13_tickets = 1;
     let mut direct = config.clone();
     direct.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
-    Ok(Shown { starttls: Arc::new(config), direct: Arc::new(direct), certificate })
+    let servers = servers::Servers::new(&certificate, provider).map_err(unusable)?;
+    Ok(Shown { starttls: Arc::new(config), direct: Arc::new(direct), servers, certificate })
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
 mod tests;
