@@ -115,6 +115,10 @@ impl DnsResolver {
 }
 
 impl Resolver for DnsResolver {
+    fn is_validating(&self) -> bool {
+        self.is_validating
+    }
+
     fn srv<'a>(&'a self, name: &'a str) -> Pending<'a, Result<Answer<Srv>, LookupError>> {
         Box::pin(async move {
             let read = |data: &RData| match data {

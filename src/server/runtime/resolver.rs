@@ -21,6 +21,9 @@ pub const TLSA_RECORDS_MAX: usize = 32;
 
 /// Where names are looked up. Names are A-labels (RFC 5890), with or without the last dot, and are taken as absolute.
 pub trait Resolver: Send + Sync + 'static {
+    /// Whether DNSSEC is checked: without it no answer is ever secure.
+    fn is_validating(&self) -> bool;
+
     /// The SRV records of `name`, at most [`SRV_RECORDS_MAX`], in no particular order.
     fn srv<'a>(&'a self, name: &'a str) -> Pending<'a, Result<Answer<Srv>, LookupError>>;
 

@@ -127,6 +127,16 @@ impl ScriptedResolver {
 }
 
 impl Resolver for ScriptedResolver {
+    /// Whether the script holds any answer that DNSSEC vouches for.
+    fn is_validating(&self) -> bool {
+        let is_secure = |answer: &Result<Answer<Srv>, LookupError>| match answer {
+            Ok(answer) => answer.is_secure,
+            Err(LookupError::NoRecords { is_secure }) => *is_secure,
+            Err(why) => *why == LookupError::Bogus,
+        };
+        lock(&self.srv).values().any(|(_, answer)| is_secure(answer))
+    }
+
     fn srv<'a>(&'a self, name: &'a str) -> Pending<'a, Result<Answer<Srv>, LookupError>> {
         Box::pin(self.answer(format!("SRV {}", key(name)), &self.srv, key(name)))
     }

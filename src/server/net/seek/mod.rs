@@ -73,13 +73,15 @@ pub enum SeekError {
     NotOffered,
     /// DNSSEC says that the answers were forged or broken.
     Bogus,
+    /// DNSSEC is checked, and without an answer it is unknown whether there is a place it vouches for.
+    Unanswered(LookupError),
 }
 
 impl SeekError {
     /// Whether asking again soon makes no sense: `remote-server-not-found` rather than `remote-server-timeout`.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::Bogus)
+        matches!(self, Self::NotADomain(_) | Self::NotOffered)
     }
 }
 
@@ -89,6 +91,7 @@ impl fmt::Display for SeekError {
             Self::NotADomain(name) => write!(f, "`{name}` is not a domain name"),
             Self::NotOffered => f.write_str("the domain's SRV records say that it has no XMPP server"),
             Self::Bogus => f.write_str("the DNSSEC signatures of the domain's SRV records are wrong or missing"),
+            Self::Unanswered(why) => write!(f, "the domain's SRV records cannot be had: {why}"),
         }
     }
 }
@@ -204,17 +207,30 @@ impl Seeker {
         if matches!((&direct, &starttls), (Err(LookupError::Bogus), _) | (_, Err(LookupError::Bogus))) {
             return Err(SeekError::Bogus);
         }
-        let is_denied = starttls.as_ref().is_ok_and(|answer| offered(answer).next().is_none());
+        let mut is_denied = false;
+        let mut unanswered = None;
         let mut all = Vec::new();
         for (answer, security) in [(direct, Start::Direct), (starttls, Start::StartTls)] {
-            if let Ok(answer) = answer {
-                let is_secure = answer.is_secure;
-                all.extend(offered(&answer).take(SRV_RECORDS_MAX).map(|srv| (srv.clone(), security, is_secure)));
+            match answer {
+                Ok(answer) => {
+                    let is_secure = answer.is_secure;
+                    let before = all.len();
+                    all.extend(offered(&answer).take(SRV_RECORDS_MAX).map(|srv| (srv.clone(), security, is_secure)));
+                    is_denied |= all.len() == before;
+                }
+                Err(why) if !why.is_absence() => unanswered = Some(why),
+                Err(_) => {}
             }
         }
         if all.is_empty() {
+            // XEP-0368: who says that one of the services is not provided knows SRV records, so no fall-back.
             if is_denied {
                 return Err(SeekError::NotOffered);
+            }
+            // RFC 6120 section 3.2.1 falls back when nobody answers; RFC 7673 section 3.1 forbids it to who checks
+            // DNSSEC, whom silence would otherwise talk out of DANE.
+            if let Some(why) = unanswered.filter(|_| self.resolver.is_validating()) {
+                return Err(SeekError::Unanswered(why));
             }
             let candidate = fall_back(domain.to_owned());
             trace.say(|| format!("{domain}: no SRV record to follow; trying {candidate}"));
