@@ -8,6 +8,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::line::Header;
 use super::{StreamError, TlsFacts};
 use crate::limits::Limits;
 use crate::sasl::client::{Binding, ClientExchange, Distrust, Salted};
@@ -152,16 +153,11 @@ impl Client {
     }
 
     fn send_header(&mut self) {
-        self.out.extend_from_slice(b"<?xml version='1.0'?><stream:stream");
-        if self.tls.is_some() {
-            // Section 4.7.1: who we are is nobody's business before.
-            write_attr(&mut self.out, "from", self.login.account.as_str());
-        }
-        write_attr(&mut self.out, "to", self.login.account.domain());
-        self.out.extend_from_slice(b" version='1.0' xml:lang='en'");
-        write_attr(&mut self.out, "xmlns", ns::CLIENT);
-        write_attr(&mut self.out, "xmlns:stream", ns::STREAM);
-        self.out.push(b'>');
+        let account = &self.login.account;
+        // Section 4.7.1: who we are is nobody's business before.
+        let from = self.tls.as_ref().map(|_| account.as_str());
+        let header = Header { from, id: None, to: Some(account.domain()), content_ns: ns::CLIENT };
+        header.render_into(&mut self.out);
     }
 
     /// Takes bytes that were read. Ask for events until there are none before giving more.

@@ -18,6 +18,7 @@ mod binding;
 pub mod client;
 mod error;
 mod feature;
+mod line;
 mod negotiation;
 pub mod server;
 mod settings;
@@ -30,10 +31,11 @@ use bytes::Bytes;
 use crate::sasl::plain::Password;
 use crate::sasl::{Failure, Keys, Mechanism};
 use crate::stanza::{Head, IqType, Kind, Stanza, StanzaError, Unparsable};
-use crate::xml::{Context, Frame, Framer, parse_element_in};
+use crate::xml::{Context, Frame, parse_element_in};
 use crate::{BareJid, FullJid, Jid, ns};
 
 pub use error::{Condition, StreamError};
+use line::Line;
 use negotiation::Negotiation;
 pub use settings::{Seed, Settings, Tls, TlsFacts};
 
@@ -89,11 +91,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Stream {
     settings: Arc<Settings>,
-    framer: Framer,
-    /// What stanzas inherit from the initiator's header.
-    context: Context,
-    /// Bytes to send.
-    out: Vec<u8>,
+    line: Line,
     /// An event that did not come from bytes. One place is enough: such an event is either the last, or
     /// follows a `handle_` call that an earlier event asked for.
     pending: Option<Box<Event>>,
@@ -114,16 +112,9 @@ impl Stream {
     /// (XEP-0368).
     #[must_use]
     pub fn accept(settings: Arc<Settings>, seed: Seed, tls: Option<TlsFacts>) -> Self {
-        let framer = Framer::new(&settings.limits_unauthenticated);
+        let line = Line::new(&settings.limits_unauthenticated, Context::client());
         let negotiation = Box::new(Negotiation::new(&settings, seed, tls));
-        Self {
-            settings,
-            framer,
-            context: Context::client(),
-            out: Vec::new(),
-            pending: None,
-            phase: Phase::Negotiating(negotiation),
-        }
+        Self { settings, line, pending: None, phase: Phase::Negotiating(negotiation) }
     }
 
     /// Takes bytes that were read. Ask for events until there are none before giving more, and give none while
@@ -132,9 +123,9 @@ impl Stream {
         match &mut self.phase {
             Phase::Negotiating(negotiation) => {
                 let permitted = negotiation.permit(bytes);
-                self.framer.push(permitted);
+                self.line.framer.push(permitted);
             }
-            Phase::Bound(_) | Phase::Closing => self.framer.push(bytes),
+            Phase::Bound(_) | Phase::Closing => self.line.framer.push(bytes),
             Phase::Over => {}
         }
     }
@@ -145,8 +136,7 @@ impl Stream {
         if let Phase::Negotiating(negotiation) = &mut self.phase
             && negotiation.handle_secured(tls)
         {
-            self.framer.reset();
-            self.context = Context::client();
+            self.line.secured(Context::client());
         }
     }
 
@@ -154,21 +144,21 @@ impl Stream {
     /// [`Keys::fake`], so that nobody learns which do. At any other time this does nothing.
     pub fn handle_credentials(&mut self, found: Result<Keys, Failure>) {
         let Phase::Negotiating(negotiation) = &mut self.phase else { return };
-        let step = negotiation.handle_credentials(&self.settings, found, &mut self.out);
+        let step = negotiation.handle_credentials(&self.settings, found, &mut self.line.out);
         self.take_step(step);
     }
 
     /// Whether the password of [`Event::CheckPassword`] is right. At any other time this does nothing.
     pub fn handle_password(&mut self, is_right: Result<bool, Failure>) {
         let Phase::Negotiating(negotiation) = &mut self.phase else { return };
-        let step = negotiation.handle_password(&self.settings, is_right, &mut self.out);
+        let step = negotiation.handle_password(&self.settings, is_right, &mut self.line.out);
         self.take_step(step);
     }
 
     /// The resource chosen after [`Event::Bind`], or why there is none. At any other time this does nothing.
     pub fn handle_bound(&mut self, outcome: Result<FullJid, StanzaError>) {
         let Phase::Negotiating(negotiation) = &mut self.phase else { return };
-        let step = negotiation.handle_bound(&self.settings, outcome, &mut self.out);
+        let step = negotiation.handle_bound(&self.settings, outcome, &mut self.line.out);
         self.take_step(step);
     }
 
@@ -186,16 +176,13 @@ impl Stream {
             // In the middle of a TLS handshake nothing can be said.
             Phase::Negotiating(negotiation) if negotiation.is_securing() => self.phase = Phase::Over,
             Phase::Negotiating(negotiation) => {
-                negotiation.open(&self.settings, &mut self.out);
+                negotiation.open(&self.settings, &mut self.line.out);
                 self.phase = Phase::Closing;
             }
             Phase::Bound(_) => self.phase = Phase::Closing,
         }
         if matches!(self.phase, Phase::Closing) {
-            if let Some(error) = &error {
-                error.render_into(&mut self.out);
-            }
-            self.out.extend_from_slice(b"</stream:stream>");
+            self.line.end(error.as_ref());
         }
         self.pending = Some(Box::new(Event::Closed(error)));
     }
@@ -203,7 +190,7 @@ impl Stream {
     /// Sends a stanza. Bound streams are usually written to by the connection itself, from rendered bytes.
     pub fn send(&mut self, stanza: &Stanza) {
         if matches!(self.phase, Phase::Negotiating(_) | Phase::Bound(_)) {
-            stanza.render_into(&mut self.out);
+            stanza.render_into(&mut self.line.out);
         }
     }
 
@@ -218,15 +205,12 @@ impl Stream {
                 Phase::Negotiating(negotiation) if negotiation.is_waiting() => return None,
                 _ => {}
             }
-            let event = match self.framer.next() {
+            let event = match self.line.framer.next() {
                 Ok(Some(frame)) => self.take_frame(frame),
                 Ok(None) => {
                     let Phase::Negotiating(negotiation) = &self.phase else { return None };
-                    if !negotiation.is_exhausted() {
-                        return None;
-                    }
-                    let text = "too many bytes before authentication";
-                    self.fail(StreamError::new(Condition::PolicyViolation).with_text(text));
+                    let exceeded = negotiation.allowance.exceeded()?;
+                    self.fail(exceeded);
                     None
                 }
                 Err(error) => {
@@ -244,16 +228,7 @@ impl Stream {
 
     /// Appends what is to be sent and returns how many bytes that is.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> usize {
-        let length = self.out.len();
-        if length == 0 {
-            // The caller keeps the buffer it has.
-        } else if out.is_empty() {
-            *out = std::mem::take(&mut self.out);
-        } else {
-            out.append(&mut self.out);
-            self.out = Vec::new();
-        }
-        length
+        self.line.transmit(out)
     }
 
     /// How long after [`Stream::accept`] to call [`Stream::handle_timeout`]; `None` once a resource is bound.
@@ -314,14 +289,14 @@ impl Stream {
                 None
             }
             (Frame::Open(header), Phase::Negotiating(negotiation)) => {
-                self.context = header.context.clone();
-                let step = negotiation.take_header(&self.settings, &header, &mut self.out);
+                self.line.context = header.context.clone();
+                let step = negotiation.take_header(&self.settings, &header, &mut self.line.out);
                 self.take_step(step)
             }
             (Frame::Element(bytes), Phase::Negotiating(negotiation)) => {
                 let limits = negotiation.limits(&self.settings);
-                let step = match parse_element_in(&bytes, &self.context, limits) {
-                    Ok(element) => negotiation.take_element(&self.settings, &element, &mut self.out),
+                let step = match parse_element_in(&bytes, &self.line.context, limits) {
+                    Ok(element) => negotiation.take_element(&self.settings, &element, &mut self.line.out),
                     Err(error) => Step::Fail(error.into()),
                 };
                 match step {
@@ -336,7 +311,7 @@ impl Stream {
 
     fn take_stanza(&mut self, bytes: Bytes) -> Option<Event> {
         let has_prefix = has_prefix(&bytes);
-        match Stanza::parse_in(bytes, &self.context, &self.settings.limits) {
+        match Stanza::parse_in(bytes, &self.line.context, &self.settings.limits) {
             Ok(_) | Err(Unparsable::Malformed { .. }) if has_prefix => {
                 self.fail(Condition::BadNamespacePrefix.into());
                 None
@@ -376,7 +351,7 @@ impl Stream {
 
     fn take_nonza(&mut self, name: &str, ns: &str, bytes: &[u8]) {
         if (name, ns) == ("error", ns::STREAM) {
-            let error = parse_element_in(bytes, &self.context, &self.settings.limits);
+            let error = parse_element_in(bytes, &self.line.context, &self.settings.limits);
             let error = error.map_or_else(StreamError::from, |error| StreamError::parse(&error));
             // The side that receives an error closes its own (RFC 6120 section 4.9.1.1), without one.
             self.close(None);
@@ -397,7 +372,7 @@ impl Stream {
     }
 
     fn take_registration(&mut self, bytes: Bytes) -> Option<Event> {
-        match Stanza::parse_in(bytes, &self.context, &self.settings.limits_unauthenticated) {
+        match Stanza::parse_in(bytes, &self.line.context, &self.settings.limits_unauthenticated) {
             Ok(stanza) => return Some(Event::Register(stanza)),
             Err(Unparsable::Malformed { head, error }) => {
                 if let Some(reply) = Stanza::error_reply(&head, None, &error) {
@@ -423,25 +398,22 @@ impl Stream {
                 self.pending = Some(Box::new(Event::Closed(error)));
                 None
             }
-            Step::StartTls => match self.framer.next() {
-                // White space after the element is as harmless as it is forbidden, and is dropped.
-                Ok(None) if self.framer.buffered() == 0 => {
-                    self.out.extend_from_slice(format!("<proceed xmlns='{}'/>", ns::TLS).as_bytes());
+            Step::StartTls => match self.line.check_nothing_follows() {
+                Ok(()) => {
+                    self.line.out.extend_from_slice(format!("<proceed xmlns='{}'/>", ns::TLS).as_bytes());
                     Some(Event::StartTls)
                 }
-                // Whoever wrote this was not protected by TLS and must not seem to have been.
-                _ => {
+                Err(error) => {
                     if let Phase::Negotiating(negotiation) = &mut self.phase {
                         negotiation.refuse_tls();
                     }
-                    let text = "bytes in the clear after starttls";
-                    self.fail(StreamError::new(Condition::PolicyViolation).with_text(text));
+                    self.fail(error);
                     None
                 }
             },
             Step::Authenticated(jid) => {
-                self.framer.restart();
-                self.framer.set_limits(&self.settings.limits);
+                self.line.framer.restart();
+                self.line.framer.set_limits(&self.settings.limits);
                 self.pending = Some(Box::new(Event::Authenticated(jid)));
                 None
             }

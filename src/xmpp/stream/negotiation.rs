@@ -3,11 +3,12 @@
 use super::authentication::Authentication;
 use super::binding::Binding;
 use super::feature::{self, FEATURES};
+use super::line::{Allowance, Header, domain_asked_for, major_version};
 use super::{Condition, Event, Seed, Settings, Step, StreamError, TlsFacts};
 use crate::limits::Limits;
 use crate::sasl::{Failure, Keys};
 use crate::stanza::StanzaError;
-use crate::xml::{StreamHeader, write_attr};
+use crate::xml::StreamHeader;
 use crate::{BareJid, Element, FullJid, Jid, ns};
 
 /// The state of a negotiation. Lives on the heap, for as long as the negotiation does.
@@ -16,9 +17,7 @@ pub(super) struct Negotiation {
     seed: Seed,
     /// How many headers we have sent; numbers the stream identifiers.
     headers: u32,
-    /// Bytes the initiator may still send.
-    bytes_left: usize,
-    is_exhausted: bool,
+    pub(super) allowance: Allowance,
     /// Whether our header for the present stream has been sent.
     is_open: bool,
     /// TLS has been agreed on and not begun, or not finished.
@@ -40,8 +39,7 @@ impl Negotiation {
         Self {
             seed,
             headers: 0,
-            bytes_left: settings.unauthenticated_bytes_max,
-            is_exhausted: false,
+            allowance: Allowance::new(settings.unauthenticated_bytes_max),
             is_open: false,
             is_securing: false,
             domain: None,
@@ -62,14 +60,7 @@ impl Negotiation {
         if self.account.is_some() {
             return bytes;
         }
-        let permitted = bytes.get(..self.bytes_left).unwrap_or(bytes);
-        self.bytes_left -= permitted.len();
-        self.is_exhausted |= permitted.len() < bytes.len();
-        permitted
-    }
-
-    pub(super) const fn is_exhausted(&self) -> bool {
-        self.is_exhausted
+        self.allowance.permit(bytes)
     }
 
     pub(super) const fn is_securing(&self) -> bool {
@@ -122,16 +113,9 @@ impl Negotiation {
         }
         self.is_open = true;
         self.headers += 1;
-        out.extend_from_slice(b"<?xml version='1.0'?><stream:stream");
-        write_attr(out, "from", self.domain(settings));
-        write_attr(out, "id", &self.seed.stream_id(self.headers));
-        if let Some(from) = &self.from {
-            write_attr(out, "to", from.as_str());
-        }
-        out.extend_from_slice(b" version='1.0' xml:lang='en'");
-        write_attr(out, "xmlns", ns::CLIENT);
-        write_attr(out, "xmlns:stream", ns::STREAM);
-        out.push(b'>');
+        let id = self.seed.stream_id(self.headers);
+        let to = self.from.as_ref().map(BareJid::as_str);
+        Header { from: Some(self.domain(settings)), id: Some(&id), to, content_ns: ns::CLIENT }.render_into(out);
     }
 
     /// RFC 6120 section 4.7, then the features.
@@ -158,21 +142,10 @@ impl Negotiation {
         if header.context.content_ns != ns::CLIENT {
             return Err(Condition::InvalidNamespace);
         }
-        // Section 4.7.5: numbers, not strings; the minor one says nothing to us.
-        let version = header.version.as_deref().and_then(|version| version.split_once('.'));
-        let version = version.and_then(|(major, minor)| minor.parse::<u32>().ok().and(major.parse::<u32>().ok()));
-        if version != Some(1) {
+        if major_version(header) != Some(1) {
             return Err(Condition::UnsupportedVersion);
         }
-        let domain = match header.to.as_deref() {
-            Some(to) => {
-                let to = BareJid::new(to).map_err(|_| Condition::HostUnknown)?;
-                settings.domains.iter().position(|domain| to.is_domain() && **domain == *to.domain())
-            }
-            // Section 4.7.2 asks for leniency with those who name nobody, where there is no doubt.
-            None => (settings.domains.len() == 1).then_some(0),
-        };
-        let domain = domain.ok_or(Condition::HostUnknown)?;
+        let domain = domain_asked_for(header, &settings.domains).ok_or(Condition::HostUnknown)?;
         if self.account.is_some() && self.domain != Some(domain) {
             return Err(Condition::NotAuthorized);
         }

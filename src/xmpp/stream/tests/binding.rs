@@ -154,8 +154,8 @@ fn where_only_one_domain_is_served_it_need_not_be_named() {
 fn a_bound_stream_is_small() {
     assert!(size_of::<Stream>() <= 384, "{}", size_of::<Stream>());
     let house = House::bound();
-    assert_eq!(house.stream.out.capacity(), 0);
-    assert_eq!(house.stream.framer.buffered(), 0);
+    assert_eq!(house.stream.line.out.capacity(), 0);
+    assert_eq!(house.stream.line.framer.buffered(), 0);
     assert!(house.stream.pending.is_none());
 }
 

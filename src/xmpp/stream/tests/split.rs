@@ -98,7 +98,7 @@ proptest! {
         let mut house = House::new(settings(), Some(facts()));
         for piece in &pieces {
             house.hear(piece);
-            prop_assert!(house.stream.framer.buffered() <= house.stream.settings.limits.stanza_bytes_max);
+            prop_assert!(house.stream.line.framer.buffered() <= house.stream.settings.limits.stanza_bytes_max);
         }
         prop_assert!(house.events.iter().filter(|event| matches!(event, Event::Closed(_))).count() <= 1);
     }
