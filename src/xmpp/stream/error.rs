@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::xml::{XmlError, escape_text};
+use crate::xml::{XmlError, escape_text, write_attr};
 use crate::{Element, ns};
 
 macro_rules! conditions {
@@ -88,15 +88,17 @@ pub struct StreamError {
     pub condition: Condition,
     /// In words, for logs.
     pub text: Option<Cow<'static, str>>,
-    /// An application-specific condition: name and namespace of an empty element.
+    /// An application-specific condition: name and namespace of an element without content.
     pub specific: Option<(&'static str, &'static str)>,
+    /// The attributes of that element.
+    pub numbers: Vec<(&'static str, u32)>,
 }
 
 impl StreamError {
     /// An error without words.
     #[must_use]
     pub const fn new(condition: Condition) -> Self {
-        Self { condition, text: None, specific: None }
+        Self { condition, text: None, specific: None, numbers: Vec::new() }
     }
 
     /// Adds words.
@@ -122,6 +124,9 @@ impl StreamError {
         }
         if let Some((name, ns)) = self.specific {
             tag(out, name, ns);
+            for (name, number) in &self.numbers {
+                write_attr(out, name, &number.to_string());
+            }
             out.extend_from_slice(b"/>");
         }
         out.extend_from_slice(b"</stream:error>");
@@ -134,13 +139,26 @@ impl StreamError {
         let mut found = Self::new(Condition::UndefinedCondition);
         for child in error.children().filter(|child| child.has_ns(ns::STREAM_ERRORS)) {
             if child.name() == "text" {
-                found.text = Some(child.text().into());
+                found.text = Some(clipped(&child.text()).to_owned().into());
+            } else if child.name() == "see-other-host" {
+                // Not followed: who redirects may be anybody. For a log it is worth knowing.
+                let text = format!("see-other-host {}", clipped(&child.text()));
+                found.text.get_or_insert(text.into());
             } else if let Some(condition) = Condition::ALL.iter().find(|condition| condition.name() == child.name()) {
                 found.condition = *condition;
             }
         }
         found
     }
+}
+
+/// The beginning of what a peer says in words: as much as a log can bear.
+pub(super) fn clipped(text: &str) -> &str {
+    let mut end = text.len().min(512);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or(text)
 }
 
 impl From<Condition> for StreamError {

@@ -65,6 +65,12 @@ impl Context {
         Self { content_ns: default_ns.clone(), default_ns, lang: None, prefixes: Prefixes::None }
     }
 
+    /// Whether a prefix stands for this namespace: before there were features, some were announced so.
+    #[must_use]
+    pub(crate) fn declares(&self, ns: &str) -> bool {
+        self.prefixes().any(|(_, declared)| declared == ns)
+    }
+
     /// The prefixes in force, with their namespaces.
     pub(super) fn prefixes(&self) -> impl Iterator<Item = (&str, &str)> {
         let usual = matches!(self.prefixes, Prefixes::Usual).then_some(("stream", ns::STREAM));

@@ -74,15 +74,34 @@ impl Acks {
             let text = format!("{h} stanzas were acknowledged and {sent} sent");
             let mut error = StreamError::new(Condition::UndefinedCondition).with_text(text);
             error.specific = Some(("handled-count-too-high", crate::ns::ACKS));
+            error.numbers = vec![("h", h), ("send-count", sent)];
             return Err(error);
         }
         self.acked += u64::from(newly);
         Ok(newly)
     }
 
-    /// What has not been acknowledged counts as not sent: the stream is resumed and it will be sent again.
-    pub fn resend(&mut self) {
+    /// The stream is resumed: what has not been acknowledged will be sent again and counts as not sent, and what
+    /// has not been handled will come again and counts as not received.
+    pub fn resume(&mut self) {
         self.sent = self.acked;
+        self.received = self.handled;
+    }
+
+    /// Whether no stanza has gone either way.
+    #[must_use]
+    pub const fn is_fresh(&self) -> bool {
+        self.sent == 0 && self.received == 0
+    }
+
+    /// How many will have been handled when all is that has come; `None` if all has been.
+    pub(super) fn owed(&self) -> Option<u64> {
+        (self.handled < self.received).then_some(self.received)
+    }
+
+    /// Whether so many have been handled.
+    pub(super) const fn has_handled(&self, owed: u64) -> bool {
+        self.handled >= owed
     }
 }
 

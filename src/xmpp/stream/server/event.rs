@@ -170,7 +170,8 @@ pub enum Event {
         /// The stream's identifier, which belongs to the question.
         stream_id: Box<str>,
     },
-    /// B. The peer has proven a pair: its stanzas are taken from now on.
+    /// B (I: with bidi). The peer has proven a pair: its stanzas are taken from now on. With bidi those of the
+    /// other direction of what is [authenticated](Event::Authenticated) are taken too, without this event.
     Heard {
         /// The sender domain.
         from: Box<str>,
@@ -198,7 +199,7 @@ pub enum Event {
     },
     /// I. What the responder offers, each time it does. Nothing to do.
     Features(Offered),
-    /// I. Negotiation is over. For stanzas: the stream's own pair is [authenticated](Event::Authenticated); now is the time
+    /// I. Negotiation is over. For stanzas: the stream's own pair has just been [authenticated](Event::Authenticated); now is the time
     /// for [`Stream::resume`](super::Stream::resume) or [`Stream::enable_acks`](super::Stream::enable_acks). For
     /// verification: [`Stream::verify`](super::Stream::verify) can be called.
     Ready(Offered),

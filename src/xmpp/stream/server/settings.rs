@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::dialback::Secret;
+use super::key::Secret;
 use crate::limits::Limits;
 use crate::stream::Tls;
 
