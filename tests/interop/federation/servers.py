@@ -1,0 +1,182 @@
+"""The servers of the rig: how each is configured and started, and what its log says about its links.
+
+A link is `(from, to, how, protocol)`: the two domains, the way in which `from` proved to `to` who it is (EXTERNAL or
+dialback), and whether TLS was used. Only what a server itself has logged counts.
+"""
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Server:
+    """A server process for as long as the `with` block lasts."""
+
+    kind = ""
+    # What this kind cannot do, by the name of the check: said in the table, and the check is not asked of it.
+    cannot = {}
+
+    def __init__(self, domain, address, mode, certificates, folder, also=()):
+        self.domain, self.address, self.mode = domain, address, mode
+        self.certificates, self.folder, self.also = certificates, folder, list(also)
+        self.log = folder / "log"
+        self.process = None
+
+    @property
+    def authority(self):
+        return self.certificates / "trusted.pem"
+
+    @property
+    def own(self):
+        """Folder with this mode's certificates: of an authority nobody trusts where dialback has to do."""
+        return self.certificates / ("untrusted" if self.mode == "dialback" else "trusted")
+
+    def ports(self):
+        return [5222, 5270 if self.mode == "direct" else 5269]
+
+    def command(self):
+        raise NotImplementedError
+
+    def __enter__(self):
+        self.folder.mkdir(parents=True)
+        command, environment = self.command()
+        self.output = open(self.folder / "output", "w")
+        self.process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=self.output,
+                                        stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=self.folder)
+        return self
+
+    def wait(self):
+        """Returns when all ports are open."""
+        for _ in range(300):
+            if self.process.poll() is not None:
+                break
+            try:
+                for port in self.ports():
+                    socket.create_connection((self.address, port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"{self.domain} did not start:\n{self.tail()}")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            print(f"{self.domain} did not stop when asked to", flush=True)
+        self.output.close()
+
+    def text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def tail(self, lines=150):
+        parts = []
+        for file in (self.folder / "output", self.log):
+            if file.exists():
+                parts += [f"--- {file}", *file.read_text(errors="replace").splitlines()[-lines:]]
+        return "\n".join(parts)
+
+    def links(self):
+        raise NotImplementedError
+
+    def is_bidirectional(self):
+        """Whether a stream was made to carry stanzas both ways (XEP-0288)."""
+        return False
+
+
+class Prosody(Server):
+    kind = "prosody"
+    cannot = {"pages": "Prosody 0.12's PEP ignores RSM: read by max_items and by item ids"}
+
+    def command(self):
+        (self.folder / "data").mkdir()
+        environment = {
+            "RUN_DIR": str(self.folder), "RUN_ADDRESS": self.address, "RUN_MODE": self.mode,
+            "RUN_AUTHORITY": str(self.authority), "RUN_CERTIFICATES": str(self.own),
+            "RUN_DOMAINS": " ".join([self.domain, *self.also]),
+        }
+        if self.mode == "direct":
+            environment["RUN_BIDI"] = "yes"
+        return [shutil.which("prosody"), "-F", "--config", str(HERE / "prosody.cfg.lua")], environment
+
+    def links(self):
+        found, encrypted, asked, sessions = set(), {}, set(), {}
+        external_in, external_out = set(), set()
+        for line in self.text().splitlines():
+            # "Nov 23 04:00:00 s2sin5581c0ffee debug text"
+            parts = line.split(maxsplit=5)
+            if len(parts) < 6:
+                continue
+            who, text = parts[3], parts[5]
+            if match := re.search(r"Stream encrypted \((\S+) with", text):
+                encrypted[who] = match[1]
+            elif re.search(r"asking \S+ if key", text) or "sent dialback key" in text:
+                asked.add(who)
+            elif match := re.search(r"Accepting SASL EXTERNAL identity from (\S+)", text):
+                external_in.add(match[1])
+            elif match := re.search(r"SASL EXTERNAL with (\S+) succeeded", text):
+                external_out.add(match[1])
+            elif match := re.search(r"connection (\S+)->(\S+) is now authenticated for", text):
+                sessions[who] = match.groups()
+        for who, (start, end) in sessions.items():
+            is_external = end in external_out if start == self.domain else start in external_in
+            how = "dialback" if who in asked else "EXTERNAL" if is_external else "?"
+            found.add((start, end, how, encrypted.get(who, "none")))
+        return found
+
+
+    def is_bidirectional(self):
+        return "bidirectional stream" in self.text()
+
+
+class Ejabberd(Server):
+    kind = "ejabberd"
+
+    def command(self):
+        both = self.folder / "both.pem"
+        both.write_text((self.own / f"{self.domain}.crt").read_text() + (self.own / f"{self.domain}.key").read_text())
+        port, tls = (5270, True) if self.mode == "direct" else (5269, False)
+        listen = f'  - port: {port}\n    ip: "{self.address}"\n    module: ejabberd_s2s_in\n'
+        config = (HERE / "ejabberd.yml").read_text()
+        for name, value in {"DOMAIN": self.domain, "CERTIFICATE": both, "AUTHORITY": self.authority,
+                            "ADDRESS": self.address, "S2S": listen + ("    tls: true\n" if tls else "")}.items():
+            config = config.replace(f"@{name}@", str(value))
+        (self.folder / "ejabberd.yml").write_text(config)
+        environment = {
+            "ERL_LIBS": "/usr/lib/x86_64-linux-gnu", "EJABBERD_CONFIG_PATH": str(self.folder / "ejabberd.yml"),
+            "EJABBERD_LOG_PATH": str(self.log), "ERL_CRASH_DUMP_BYTES": "0", "HOME": str(self.folder),
+        }
+        # No distribution and so no epmd; no busy waiting.
+        return [shutil.which("erl"), "-noinput", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "-mnesia", "dir",
+                f'"{self.folder}/data"', "-s", "ejabberd"], environment
+
+    def links(self):
+        pattern = r"\((tls|tcp)\|\S+\) Accepted (?:in|out)bound s2s (\S+) authentication (\S+) -> (\S+) "
+        return {(start, end, how, "TLS" if socket_kind == "tls" else "none")
+                for socket_kind, how, start, end in re.findall(pattern, self.text())}
+
+
+class Chirrup(Server):
+    kind = "chirrup"
+
+    def command(self):
+        port = f'"{self.address}:{5270 if self.mode == "direct" else 5269}"'
+        config = self.folder / "chirrup.toml"
+        config.write_text((HERE / "chirrup.toml").read_text().format(
+            dir=self.folder, domain=self.domain, address=self.address, authority=self.authority,
+            certificate=self.own / f"{self.domain}.crt", key=self.own / f"{self.domain}.key",
+            plain="" if self.mode == "direct" else port, direct=port if self.mode == "direct" else ""))
+        return [os.environ["CHIRRUP"], "serve", "--config", str(config)], {}
+
+    def ask(self, *arguments, timeout=60):
+        """What a command of the binary prints, and its exit code."""
+        done = subprocess.run([os.environ["CHIRRUP"], *arguments, "--config", str(self.folder / "chirrup.toml")],
+                              capture_output=True, text=True, timeout=timeout)
+        return done.stdout + done.stderr, done.returncode
