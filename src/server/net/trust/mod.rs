@@ -6,6 +6,10 @@
 //! domain of a peer whose certificate does not, and so that the reasons can be told.
 //! Revocation is not looked at.
 
+mod chain;
+mod dane;
+mod leaf;
+mod posh;
 mod reason;
 
 use std::sync::Arc;
@@ -14,10 +18,14 @@ use rustls_pki_types::CertificateDer;
 
 pub use reason::{Reason, sentence};
 
-use super::seek::{Candidate, Seeker};
+use self::chain::Roots;
+use self::dane::{Case, Published};
+use self::leaf::{Leaf, Wanted};
+use self::posh::{Absent, Posh};
+use super::seek::{Candidate, Seeker, to_ascii};
 use super::trace::Trace;
 use crate::config::Config;
-use crate::runtime::{Clock, Timestamp};
+use crate::runtime::{Clock, Timestamp, rfc3339};
 
 /// What a peer showed in its TLS handshake. That it holds the first certificate's key has been proven there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,7 +67,8 @@ impl Judgement {
 pub struct Proof {
     /// By what.
     pub by: By,
-    /// When the certificate ends, in microseconds since the Unix epoch.
+    /// When the certificate ends, in microseconds since the Unix epoch; the largest number when its end does not matter
+    /// (TLSA usage 3). A stream that lives longer should be authenticated anew (RFC 6120 section 13.7.2.3).
     pub until: Timestamp,
     /// Who signed it: the issuer's name as written in it.
     pub signed_by: String,
@@ -88,10 +97,15 @@ impl By {
     }
 }
 
+/// Places of a domain that dials us at which its certificate is looked up.
+const PLACES_MAX: usize = 4;
+
 /// What we trust, and whom we ask about the rest. Shared by all links.
 pub struct Trust {
+    roots: Roots,
     seeker: Seeker,
     clock: Arc<dyn Clock>,
+    posh: Posh,
 }
 
 impl Trust {
@@ -100,16 +114,128 @@ impl Trust {
     ///
     /// # Errors
     /// Names the file that cannot be read or holds no certificate. That the system has none is only logged.
-    pub fn load(_config: &Config, seeker: Seeker, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        Ok(Self { seeker, clock })
+    pub fn load(config: &Config, seeker: Seeker, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        Ok(Self::new(Roots::load(&config.trust_roots)?, seeker, clock))
+    }
+
+    /// Trusts these certificates and no others: for simulations.
+    #[must_use]
+    pub fn only(certificates: Vec<CertificateDer<'static>>, seeker: Seeker, clock: Arc<dyn Clock>) -> Self {
+        let mut roots = Roots::default();
+        roots.add(certificates);
+        Self::new(roots, seeker, clock)
+    }
+
+    fn new(roots: Roots, seeker: Seeker, clock: Arc<dyn Clock>) -> Self {
+        let posh = Posh::new(seeker.clone(), Arc::clone(&clock), &roots);
+        Self { roots, seeker, clock, posh }
     }
 
     /// Whether what `peer` showed proves `domain`. May ask the DNS and, where the chain proves nothing, the domain's
     /// web server; both bounded in time and size, and remembered.
     pub async fn judge(&self, domain: &str, peer: &Peer, met: Met<'_>, trace: &Trace) -> Judgement {
-        let _unfinished = (domain, met, &self.seeker, self.clock.now());
-        let reason = if peer.chain.is_empty() { Reason::NoCertificate } else { Reason::Unreadable };
-        trace.say(|| format!("certificate: {reason}"));
-        Judgement::Invalid(vec![reason])
+        let judgement = self.weigh(domain, peer, met, trace).await;
+        trace.say(|| match &judgement {
+            Judgement::Valid(Proof { by, until, signed_by }) => {
+                let until = if *until == Timestamp::MAX { "withdrawn".to_owned() } else { rfc3339(*until) };
+                format!("certificate: valid for {domain} by {}, signed by {signed_by}, until {until}", by.name())
+            }
+            Judgement::Invalid(reasons) => format!("certificate: not valid for {domain}: {}", sentence(reasons)),
+        });
+        judgement
+    }
+
+    async fn weigh(&self, domain: &str, peer: &Peer, met: Met<'_>, trace: &Trace) -> Judgement {
+        let Some(own) = peer.chain.first() else { return Judgement::Invalid(vec![Reason::NoCertificate]) };
+        let Some(leaf) = Leaf::read(own) else { return Judgement::Invalid(vec![Reason::Unreadable]) };
+        let Ok(ascii) = to_ascii(domain) else {
+            return Judgement::Invalid(vec![Reason::OtherName(leaf.listed())]);
+        };
+        let now = self.clock.now();
+        let mut wanted = Wanted { domain: ascii, hosts: Vec::new() };
+        let valid = |by, until| Judgement::Valid(Proof { by, until, signed_by: leaf.issuer.clone() });
+        if let Met::Dialled(candidate) = met {
+            wanted.hosts.extend(candidate.tls_name.clone());
+            if candidate.is_secure {
+                wanted.hosts.push(candidate.host.clone());
+            }
+            // The domain's own word about this place: where there is one, nothing else counts (RFC 6698 section 4.1).
+            match dane::published(&**self.seeker.resolver(), candidate, trace).await {
+                Published::Nothing => {}
+                Published::Unknown(why) => return Judgement::Invalid(vec![Reason::DaneUnknown(why.to_string())]),
+                Published::Records(records) => {
+                    let case = Case { roots: &self.roots, leaf: &leaf, chain: &peer.chain, wanted: &wanted, now };
+                    return match dane::judge(case, &records) {
+                        Ok(until) => valid(By::Dane, until),
+                        Err(reasons) => Judgement::Invalid(reasons),
+                    };
+                }
+            }
+        }
+        let mut reasons = Vec::new();
+        let out_of_date = leaf.out_of_date(now);
+        match &out_of_date {
+            Some(reason) => reasons.push(reason.clone()),
+            None => reasons.extend(self.roots.verify(&leaf, &peer.chain, now).err()),
+        }
+        if !leaf.is_for(&wanted) {
+            reasons.push(Reason::OtherName(leaf.listed()));
+        }
+        if reasons.is_empty() {
+            return valid(By::Pkix, leaf.not_after);
+        }
+        if let Met::Accepted = met
+            && let Some(until) = self.vouched(&leaf, peer, &wanted, now, trace).await
+        {
+            return valid(By::Dane, until);
+        }
+        // RFC 7711 section 6: a certificate that is out of date is not made good by its fingerprint.
+        if out_of_date.is_none() {
+            match self.posh.ask(&wanted.domain, trace).await {
+                Ok(fingerprints) if fingerprints.hold(own) => return valid(By::Posh, leaf.not_after),
+                Ok(_) => {
+                    reasons.push(Reason::Posh("the domain publishes fingerprints of other certificates".to_owned()))
+                }
+                Err(Absent::Wrong(why)) => reasons.push(Reason::Posh(why)),
+                Err(Absent::Nothing(_)) => {}
+            }
+        }
+        Judgement::Invalid(reasons)
+    }
+
+    /// Whether a server that dialled us shows the certificate that DNSSEC vouches for at a place where we would dial
+    /// it. Its records are about those places and bind nobody who dials from elsewhere, so a mismatch proves nothing.
+    async fn vouched(
+        &self,
+        leaf: &Leaf,
+        peer: &Peer,
+        wanted: &Wanted,
+        now: Timestamp,
+        trace: &Trace,
+    ) -> Option<Timestamp> {
+        if !self.seeker.resolver().is_validating() {
+            return None;
+        }
+        let candidates = self.seeker.seek(&wanted.domain, None, trace).await.ok()?;
+        for candidate in candidates.iter().filter(|candidate| candidate.is_secure).take(PLACES_MAX) {
+            if let Published::Records(records) = dane::published(&**self.seeker.resolver(), candidate, trace).await {
+                let hosts = vec![candidate.host.clone()];
+                let wanted = Wanted { domain: wanted.domain.clone(), hosts };
+                let case = Case { roots: &self.roots, leaf, chain: &peer.chain, wanted: &wanted, now };
+                if let Ok(until) = dane::judge(case, &records) {
+                    return Some(until);
+                }
+            }
+        }
+        None
     }
 }
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trust").field("anchors", &self.roots.anchors.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

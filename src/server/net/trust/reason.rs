@@ -21,8 +21,8 @@ pub enum Reason {
     UnknownIssuer(String),
     /// A signature in the chain is wrong.
     BadSignature,
-    /// A certificate in the chain may not be used for what it is used for here: what is wrong.
-    NotForThis(String),
+    /// The chain does not hold for another reason, in words: a certificate used for what it is not meant for, mostly.
+    Chain(String),
     /// It is for other names, which are listed (the first few), or for none.
     OtherName(Vec<String>),
     /// DNSSEC-validated TLSA records exist, and none of them matches.
@@ -43,7 +43,7 @@ impl fmt::Display for Reason {
             Self::SelfSigned => f.write_str("self-signed"),
             Self::UnknownIssuer(issuer) => write!(f, "signed by an authority that is not trusted here: {issuer}"),
             Self::BadSignature => f.write_str("a signature in the chain is wrong"),
-            Self::NotForThis(why) => f.write_str(why),
+            Self::Chain(why) => f.write_str(why),
             Self::OtherName(names) if names.is_empty() => {
                 f.write_str("it holds no name for XMPP (subjectAltName); the common name does not count")
             }

@@ -1,0 +1,1 @@
+//! Certificates of every kind, and what each is worth.
