@@ -30,6 +30,8 @@ pub const DATA_FORMS: &str = "jabber:x:data";
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// XEP-0030: Service Discovery, items.
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// XEP-0033: Extended Stanza Addressing.
+pub const ADDRESS: &str = "http://jabber.org/protocol/address";
 /// XEP-0049: Private XML Storage.
 pub const PRIVATE: &str = "jabber:iq:private";
 /// XEP-0054: vcard-temp.

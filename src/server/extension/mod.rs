@@ -158,6 +158,12 @@ pub trait Forms: Send + Sync + 'static {
     fn submitted(&self, account: BareJid, stanza: Stanza) -> BoxFuture<Option<Stanza>>;
 }
 
+/// Stanzas addressed to a domain and meant for many (XEP-0033).
+pub trait Multicast: Send + Sync + 'static {
+    /// Passes on `stanza`, a message or presence with `<addresses/>` whose `from` is true, or answers why not.
+    fn spread(&self, stanza: Stanza) -> BoxFuture<()>;
+}
+
 /// Presence: RFC 6121 sections 3 and 4.
 pub trait Presences: Send + Sync + 'static {
     /// Whatever presence a local session sends: its own, directed, or about a subscription.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use xmpp::{BareJid, Jid};
+use xmpp::{BareJid, FullJid, Jid, Stanza};
 
 use super::Pending;
 use crate::runtime::Timestamp;
 use crate::session::Session;
+use crate::session::interest::{Claim, Interest};
 
 /// Hears of moments. Every method does nothing unless it is overridden; they run in the order of furnishing,
 /// inside the task of whoever caused the moment, and may await the store but no other entity.
@@ -30,6 +31,18 @@ pub trait Listener: Send + Sync + 'static {
     }
     /// The capabilities behind an available resource became known, or changed (XEP-0115).
     fn caps_learned(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// Presence that a resource on another server sent to a local account claims capabilities nobody has asked for.
+    fn remote_claims(&self, account: &BareJid, resource: &FullJid, claim: &Claim) -> Pending<()> {
+        Pending::now(())
+    }
+    /// What a resource on another server wants to be told is known, or `account` has just come to see its presence.
+    fn remote_wants(&self, account: &BareJid, resource: &FullJid, interest: &Arc<Interest>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// What was sent in the name of `account` came back: `error` is a message of type error to its bare address.
+    fn bounced(&self, account: &BareJid, error: &Stanza) -> Pending<()> {
         Pending::now(())
     }
     /// The presence subscription between a local account and a contact changed; `may_see` tells whether the contact

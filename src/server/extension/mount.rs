@@ -9,7 +9,8 @@ use xmpp::Element;
 use xmpp::stanza::IqType;
 
 use super::{
-    Answer, Asked, BoxFuture, Discoverable, Extension, Forms, Guard, Listener, Messages, Presences, Registrar, Spec, To,
+    Answer, Asked, BoxFuture, Discoverable, Extension, Forms, Guard, Listener, Messages, Multicast, Presences,
+    Registrar, Spec, To,
 };
 
 /// Answers one kind of IQ.
@@ -65,6 +66,8 @@ pub struct Wiring {
     pub messages: Option<Arc<dyn Messages>>,
     /// Who takes forms sent to accounts.
     pub forms: Option<Arc<dyn Forms>>,
+    /// Who passes on what is meant for many.
+    pub multicast: Option<Arc<dyn Multicast>>,
     /// The presence rules.
     pub presences: Option<Arc<dyn Presences>>,
     /// Registration before authentication.
@@ -196,6 +199,13 @@ impl Mount {
     pub fn forms(&mut self, forms: Arc<dyn Forms>) {
         if self.wiring.forms.replace(forms).is_some() {
             self.faults.push(format!("{} is the second to take forms in messages", self.mounting));
+        }
+    }
+
+    /// Sets who passes on what is meant for many.
+    pub fn multicast(&mut self, multicast: Arc<dyn Multicast>) {
+        if self.wiring.multicast.replace(multicast).is_some() {
+            self.faults.push(format!("{} is the second to pass on what is meant for many", self.mounting));
         }
     }
 

@@ -2,8 +2,8 @@
 //! (XEP-0163 section 4).
 //!
 //! An explicit subscription is told at its address, whether anybody is there or not. Who sees the account's presence
-//! is told at each available resource whose capabilities ask for the node, unless its address is subscribed. Presence
-//! and capabilities are known of who is here; contacts on other servers are told by subscription.
+//! is told at each available resource whose capabilities ask for the node, unless its address is subscribed. Of contacts
+//! on other servers those resources are told whose presence the account was sent.
 
 use std::sync::Arc;
 
@@ -17,28 +17,50 @@ use xmpp::{BareJid, Jid};
 use super::{Job, Message, STRIDE, Telling};
 use crate::extension::Direction;
 use crate::router::Router;
+use crate::router::bundle::Bundle;
 use crate::router::classify::Destination;
 use crate::session::Session;
+use crate::session::remotes::Remote;
 
 /// A notification with and without a readable text, each rendered when it is first needed.
 struct Variants<'a> {
     telling: &'a Telling,
     job: &'a Job,
     notice: &'a Notice,
-    plain: Option<Message>,
-    with_body: Option<Message>,
+    router: &'a Router,
+    plain: Option<Variant<'a>>,
+    with_body: Option<Variant<'a>>,
 }
 
-impl Variants<'_> {
-    fn get(&mut self, has_body: bool) -> &Message {
+/// A rendered notification, and who is to be told of it on other servers.
+struct Variant<'a> {
+    message: Message,
+    afar: Bundle<'a>,
+}
+
+impl<'a> Variants<'a> {
+    fn get(&mut self, has_body: bool) -> &mut Variant<'a> {
         let slot = if has_body { &mut self.with_body } else { &mut self.plain };
-        slot.get_or_insert_with(|| self.telling.render(self.job, &self.notice.event, has_body))
+        slot.get_or_insert_with(|| {
+            let message = self.telling.render(self.job, &self.notice.event, has_body);
+            let from = Jid::from(&self.job.entry.home);
+            let afar = Bundle::message(self.router, from, message.tail.clone(), !message.is_headline);
+            Variant { message, afar }
+        })
+    }
+
+    /// Sends what waits for others of its domain. Who cannot be reached now is not told: what could not be delivered
+    /// later is bounced to the account, and leads to nothing either.
+    fn finish(self) {
+        for variant in [self.plain, self.with_body].into_iter().flatten() {
+            let _unreachable = variant.afar.finish();
+        }
     }
 }
 
 impl Telling {
     pub(super) async fn tell_subscribers(&self, router: &Router, job: &Job, notice: &Notice) {
-        let mut variants = Variants { telling: self, job, notice, plain: None, with_body: None };
+        let mut variants = Variants { telling: self, job, notice, router, plain: None, with_body: None };
         if let Err(error) = self.tell_explicit(router, &mut variants).await {
             tracing::error!(%error, home = %job.entry.home, node = %job.entry.name, "subscribers cannot be read");
         }
@@ -47,6 +69,7 @@ impl Telling {
         {
             tracing::error!(%error, home = %job.entry.home, node = %job.entry.name, "contacts cannot be read");
         }
+        variants.finish();
     }
 
     async fn tell_explicit(&self, router: &Router, variants: &mut Variants<'_>) -> Result<(), Fault> {
@@ -87,7 +110,7 @@ impl Telling {
             {
                 continue;
             }
-            if config.presence_based_delivery && !is_available(router, &subscription.jid) {
+            if config.presence_based_delivery && !is_available(router, &job.entry.home, &subscription.jid) {
                 continue;
             }
             // Who lost access since it subscribed is not told (XEP-0163 section 7.1).
@@ -96,8 +119,13 @@ impl Telling {
             {
                 continue;
             }
-            let message = variants.get(config.include_body || subscription.options.include_body);
-            self.send(router, &job.entry, &subscription.jid, message, is_account).await;
+            let variant = variants.get(config.include_body || subscription.options.include_body);
+            let to = &subscription.jid;
+            if router.serves(to.domain()) {
+                self.send(router, &job.entry, to, &variant.message, is_account).await;
+            } else if !is_account || self.may_leave(router, &job.entry.home, to).await {
+                variant.afar.add(to.clone()).await;
+            }
         }
         tokio::task::yield_now().await;
         Ok(())
@@ -122,8 +150,13 @@ impl Telling {
         // The account itself: subscribed to all of its nodes (XEP-0060 section 9.1.1).
         self.tell_interested(router, variants, home).await?;
         for contact in self.contacts.watchers(home).await? {
-            if contact != *home && router.serves(contact.domain()) {
+            if contact == *home {
+                continue;
+            }
+            if router.serves(contact.domain()) {
                 self.tell_interested(router, variants, &contact).await?;
+            } else {
+                self.tell_interested_afar(router, variants, &contact).await?;
             }
         }
         Ok(())
@@ -157,10 +190,43 @@ impl Telling {
                 .iter()
                 .any(|jid| *jid == to || jid.is_bare() && session.priority().is_some_and(|priority| priority >= 0));
             if !is_told && session.is_news(home, &job.entry.name, variants.notice.version) {
-                session.mailbox.push(variants.get(has_body).frame(&to));
+                session.mailbox.push(variants.get(has_body).message.frame(&to));
             }
         }
         Ok(())
+    }
+
+    /// The resources of a contact on another server that the account sees and that asked for the node.
+    async fn tell_interested_afar(
+        &self,
+        router: &Router,
+        variants: &mut Variants<'_>,
+        bare: &BareJid,
+    ) -> Result<(), Fault> {
+        let job = variants.job;
+        let home = &job.entry.home;
+        let wants = |one: &Remote| one.interest.as_ref().is_some_and(|interest| interest.wants(&job.entry.name));
+        let remotes = router.remotes.seen(home, bare, wants);
+        if remotes.is_empty()
+            || !self.may_read(job, bare).await?
+            || !self.may_leave(router, home, &Jid::from(bare)).await
+        {
+            return Ok(());
+        }
+        let subscribed = self.told_explicitly(job, bare, variants.notice.version).await?;
+        let variant = variants.get(job.held.node.config.include_body);
+        for remote in remotes {
+            let to = Jid::from(&remote.jid);
+            if !subscribed.iter().any(|jid| *jid == to || jid.is_bare() && remote.priority >= 0) {
+                variant.afar.add(to).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the account sends to this address on another server.
+    async fn may_leave(&self, router: &Router, home: &BareJid, to: &Jid) -> bool {
+        self.may_pass(router, Direction::Outbound, home.as_str(), to, &Jid::from(home), to).await
     }
 
     /// The subscribed addresses of `bare` that hear of this version.
@@ -183,8 +249,8 @@ fn wants(session: &Session, node: &str) -> bool {
     interest.is_some_and(|interest| interest.wants(node))
 }
 
-/// Whether somebody is known to be there.
-fn is_available(router: &Router, jid: &Jid) -> bool {
+/// Whether somebody is known to be there; on other servers, by the presence that `home` was sent.
+fn is_available(router: &Router, home: &BareJid, jid: &Jid) -> bool {
     match router.classify(jid) {
         Destination::Account(bare) => {
             let mut is_available = false;
@@ -192,6 +258,7 @@ fn is_available(router: &Router, jid: &Jid) -> bool {
             is_available
         }
         Destination::Resource(full) => router.sessions.find(&full).is_some_and(|session| session.priority().is_some()),
-        Destination::Domain(_) | Destination::Remote(_) => false,
+        Destination::Remote(_) => router.remotes.is_seen(home, jid),
+        Destination::Domain(_) => false,
     }
 }

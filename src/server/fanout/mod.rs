@@ -231,7 +231,10 @@ impl Telling {
             }
             // The house has no use for notifications addressed to itself.
             Destination::Domain(_) => {}
-            Destination::Account(_) | Destination::Resource(_) | Destination::Remote(_) => {
+            Destination::Remote(domain) => {
+                let _unreachable = router.relay_frame(Some(&from), &domain, message.frame(to));
+            }
+            Destination::Account(_) | Destination::Resource(_) => {
                 match Stanza::parse(message.whole(to), &Limits { stanza_bytes_max: usize::MAX, ..Limits::server() }) {
                     Ok(stanza) => router.route(Caller { jid: from, session: None }, stanza).await,
                     Err(_) => tracing::error!(home = %entry.home, node = %entry.name, "a notification cannot be read"),

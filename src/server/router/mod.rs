@@ -4,6 +4,7 @@
 //! order they came (RFC 6120 section 10.1) without a queue to guarantee it.
 
 pub mod awaiting;
+pub mod bundle;
 pub mod classify;
 mod dispatch;
 pub mod road;
@@ -12,11 +13,12 @@ pub mod rules;
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
-use xmpp::stanza::{Kind, MessageType};
+use xmpp::stanza::{IqType, Kind, MessageType};
 use xmpp::stream::Condition;
 use xmpp::{BareJid, Jid, Stanza, StanzaError, ns};
 
 use self::awaiting::{Awaiting, Then};
+use self::bundle::Reach;
 use self::classify::{Destination, classify};
 use self::road::Road;
 use crate::extension::{Caller, Direction, Listener, Wiring};
@@ -25,6 +27,7 @@ use crate::session::Session;
 use crate::session::Sessions;
 use crate::session::interest::Interests;
 use crate::session::mailbox::Frame;
+use crate::session::remotes::Remotes;
 
 /// The routing half of the house: who is here, what is wired, what is asked.
 pub struct Router {
@@ -32,6 +35,10 @@ pub struct Router {
     pub sessions: Sessions,
     /// What kinds of clients want to be told.
     pub interests: Interests,
+    /// Who is there on other servers.
+    pub remotes: Remotes,
+    /// Which other servers spread one stanza to many themselves.
+    pub(crate) reach: Arc<Reach>,
     hosts: HashSet<Box<str>>,
     wiring: OnceLock<Wiring>,
     road: OnceLock<Arc<dyn Road>>,
@@ -56,6 +63,8 @@ impl Router {
         Self {
             sessions,
             interests,
+            remotes: Remotes::default(),
+            reach: Arc::default(),
             hosts: hosts.into_iter().collect(),
             wiring: OnceLock::new(),
             road: OnceLock::new(),
@@ -155,13 +164,23 @@ impl Router {
     pub async fn answer(&self, stanza: Stanza) {
         let Some(to) = &stanza.head.to else { return };
         match self.classify(to) {
+            Destination::Account(_) if matches!(stanza.head.kind, Kind::Presence(_)) => self.presence_to(stanza).await,
             Destination::Resource(full) => {
                 if let Some(session) = self.sessions.find(&full) {
                     session.deliver(stanza.render());
                 }
             }
-            Destination::Account(_) => self.message_to_account(stanza).await,
-            Destination::Domain(_) => {}
+            Destination::Account(_) if matches!(stanza.head.kind, Kind::Message(_)) => {
+                Box::pin(self.hand_over(stanza)).await;
+            }
+            // An answer to a question of the house.
+            Destination::Account(_) | Destination::Domain(_) => {
+                if let (Kind::Iq(IqType::Result | IqType::Error), Some(from), Some(id)) =
+                    (stanza.head.kind, stanza.head.from.clone(), stanza.head.id.clone())
+                {
+                    self.awaiting.answer(&from, &id, stanza);
+                }
+            }
             Destination::Remote(domain) => self.relay(&domain, stanza).await,
         }
     }
@@ -198,8 +217,14 @@ impl Router {
                     rules.inbound(stanza).await;
                 }
             }
-            // The domain itself has no presence: RFC 6121 gives it nothing to do.
-            Destination::Domain(_) => {}
+            // The domain itself has no presence: RFC 6121 gives it nothing to do. It may have some to pass on.
+            Destination::Domain(_) => {
+                if let Some(multicast) = &self.wiring().multicast
+                    && stanza.content.has("addresses", ns::ADDRESS)
+                {
+                    multicast.spread(stanza).await;
+                }
+            }
             Destination::Remote(domain) => self.relay(&domain, stanza).await,
         }
     }
@@ -215,7 +240,10 @@ impl Router {
                 _ => self.message_in(account.as_str(), stanza).await,
             },
             Destination::Resource(full) => self.message_in(full.as_bare_str(), stanza).await,
-            Destination::Domain(_) => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
+            Destination::Domain(_) => match &self.wiring().multicast {
+                Some(multicast) if stanza.content.has("addresses", ns::ADDRESS) => multicast.spread(stanza).await,
+                _ => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
+            },
             Destination::Remote(domain) => self.relay(&domain, stanza).await,
         }
     }
@@ -230,25 +258,21 @@ impl Router {
             }
             return;
         }
+        self.hand_over(stanza).await;
+    }
+
+    /// A message to an account that may pass.
+    async fn hand_over(&self, stanza: Stanza) {
+        if stanza.head.kind.is_error()
+            && let Some(to) = stanza.head.to.as_ref().filter(|to| to.is_bare())
+        {
+            // It answers what was sent in the account's own name.
+            let account = to.to_bare();
+            self.tell(|listener| listener.bounced(&account, &stanza)).await;
+        }
         match &self.wiring().messages {
             Some(rules) => rules.message(stanza).await,
             None => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
-        }
-    }
-
-    async fn message_to_account(&self, stanza: Stanza) {
-        match stanza.head.kind {
-            Kind::Message(_) => {
-                if let Some(rules) = &self.wiring().messages {
-                    rules.message(stanza).await;
-                }
-            }
-            Kind::Presence(_) => {
-                if let Some(rules) = &self.wiring().presences {
-                    rules.inbound(stanza).await;
-                }
-            }
-            Kind::Iq(_) => {}
         }
     }
 
@@ -267,8 +291,9 @@ impl Router {
     }
 
     /// Handles a stanza that another server sent. The link has proven that it may speak for the domain of `from`, and
-    /// that `to` is of a domain served here; both are set.
+    /// that `to` is of a domain served here; both are set. When this resolves, what the stanza changed is durable.
     pub async fn from_remote(&self, stanza: Stanza) {
+        self.reach.heard(&stanza);
         match (stanza.head.kind, &stanza.head.from) {
             (Kind::Presence(_), _) => self.presence_to(stanza).await,
             (_, Some(from)) => {
@@ -280,15 +305,20 @@ impl Router {
     }
 
     /// Hands `stanza` to the server of `domain`, or tells its sender why not.
-    #[expect(clippy::unused_async, reason = "whoever relays may have to wait one day")]
     async fn relay(&self, domain: &str, stanza: Stanza) {
         let Err(error) = self.relay_frame(stanza.head.from.as_ref(), domain, Frame::Whole(stanza.render())) else {
             return;
         };
-        let Some(reply) = Stanza::error_reply(&stanza.head, None, &error) else { return };
-        if let Some(session) = reply.head.to.as_ref().and_then(Jid::to_full).and_then(|full| self.sessions.find(&full))
-        {
-            session.deliver(reply.render());
+        self.undelivered(&stanza, &error).await;
+    }
+
+    /// Tells the sender of a stanza, who is here, that it could not be brought to another server: a road does when it
+    /// gives up. Presence goes by its rules, since it may be some that nobody sent by hand. Errors are not answered.
+    pub async fn undelivered(&self, stanza: &Stanza, error: &StanzaError) {
+        let Some(reply) = Stanza::error_reply(&stanza.head, None, error) else { return };
+        match reply.head.kind {
+            Kind::Presence(_) => Box::pin(self.presence_to(reply)).await,
+            Kind::Message(_) | Kind::Iq(_) => Box::pin(self.answer(reply)).await,
         }
     }
 

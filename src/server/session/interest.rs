@@ -6,6 +6,35 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use xmpp::ns;
+use xmpp::stanza::Content;
+
+/// Nodes one kind of client may want to be told of, and bytes of their names: what is beyond is not remembered.
+const NODES_MAX: usize = 256;
+const NAME_BYTES_MAX: usize = 16 * 1024;
+
+/// What a presence says of its sender's capabilities (XEP-0115 section 4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The software.
+    pub node: Box<str>,
+    /// The hash of what it can do.
+    pub ver: Box<str>,
+    /// Whether the hash is one we can compute: only then is what we learn remembered for others.
+    pub is_verifiable: bool,
+}
+
+impl Claim {
+    /// Reads the `<c/>` of a presence, if it has a sensible one.
+    #[must_use]
+    pub fn of(content: &Content) -> Option<Self> {
+        let caps = content.child("c", ns::CAPS)?.open().ok()?;
+        let (node, ver, hash) = (caps.attr("node")?, caps.attr("ver")?, caps.attr("hash")?);
+        let is_sensible = ver.len() <= 128 && node.len() <= 1024;
+        is_sensible.then(|| Self { node: node.into(), ver: ver.into(), is_verifiable: hash == "sha-1" })
+    }
+}
+
 /// The features of one kind of client, as far as the server cares.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Interest {
@@ -16,9 +45,13 @@ pub struct Interest {
 impl Interest {
     /// Reads the features of a disco#info answer.
     pub fn from_features<'a>(features: impl IntoIterator<Item = &'a str>) -> Self {
-        Self {
-            notify: features.into_iter().filter_map(|feature| feature.strip_suffix("+notify")).map(Box::from).collect(),
-        }
+        let mut bytes = 0;
+        let nodes = features.into_iter().filter_map(|feature| feature.strip_suffix("+notify"));
+        let bounded = nodes.take(NODES_MAX).take_while(|node| {
+            bytes += node.len();
+            bytes <= NAME_BYTES_MAX
+        });
+        Self { notify: bounded.map(Box::from).collect() }
     }
 
     /// Whether notifications of `node` are wanted.

@@ -5,6 +5,7 @@
 
 pub mod interest;
 pub mod mailbox;
+pub mod remotes;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};

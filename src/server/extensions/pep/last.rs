@@ -7,7 +7,8 @@ use pubsub::config::{AccessModel, SendLast};
 use pubsub::request::{Relation, effective};
 use pubsub::{Affiliation, Caller, Home, Request, SubscriptionState};
 use store::Fault;
-use xmpp::{BareJid, Jid};
+use xmpp::stanza::Condition;
+use xmpp::{BareJid, FullJid, Jid, Stanza};
 
 use super::Pep;
 use super::serve::Failure;
@@ -46,16 +47,55 @@ impl Listener for Online {
             });
         }
         let Some(router) = self.0.router.upgrade() else { return Pending::now(()) };
-        if !may_see || !router.serves(account.domain()) || !router.sessions.any(contact.as_str()) {
+        let is_here = router.serves(contact.domain());
+        if is_here && !router.sessions.any(contact.as_str()) {
             return Pending::now(());
         }
         let (pep, account, contact) = (Arc::clone(&self.0), account.clone(), contact.clone());
         Pending::later(async move {
+            if !is_here {
+                for remote in router.remotes.seen(&account, &contact, |one| one.interest.is_some()) {
+                    if let Some(interest) = &remote.interest {
+                        pep.tell_remote(&account, &remote.jid, interest).await;
+                    }
+                }
+                return;
+            }
             for session in router.sessions.of(contact.as_str()) {
                 let Some(interest) = interest_of(&session) else { continue };
-                if let Err(error) = pep.tell_last_items(&account, &session, &interest).await {
+                if let Err(error) = pep.tell_last_items(&account, &Reader::Here(&session), &interest).await {
                     let _logged = fault("nodes", &error);
                 }
+            }
+        })
+    }
+
+    /// A contact's resource elsewhere is there for the account, and what it wants is known.
+    fn remote_wants(&self, account: &BareJid, resource: &FullJid, interest: &Arc<Interest>) -> Pending<()> {
+        if interest.notify.is_empty() {
+            return Pending::now(());
+        }
+        let (pep, account) = (Arc::clone(&self.0), account.clone());
+        let (resource, interest) = (resource.clone(), Arc::clone(interest));
+        Pending::later(async move { pep.tell_remote(&account, &resource, &interest).await })
+    }
+
+    /// A notification came back.
+    fn bounced(&self, account: &BareJid, error: &Stanza) -> Pending<()> {
+        let (Some(router), Some(from)) = (self.0.router.upgrade(), error.head.from.clone()) else {
+            return Pending::now(());
+        };
+        if from.is_full() {
+            // Whether it went or its server lost it: it is told again when its presence comes again.
+            router.remotes.lost(account, &from);
+        }
+        if !error.error().is_some_and(|error| error.condition == Condition::Gone) {
+            return Pending::now(());
+        }
+        let (pep, account) = (Arc::clone(&self.0), account.clone());
+        Pending::later(async move {
+            if let Err(error) = pep.end_subscriptions(&account, &from).await {
+                let _logged = fault("nodes", &error);
             }
         })
     }
@@ -68,6 +108,29 @@ impl Listener for Online {
     fn account_removed(&self, account: &BareJid) -> Pending<()> {
         let (pep, account) = (Arc::clone(&self.0), account.clone());
         Pending::later(async move { pep.forget_account(&account).await })
+    }
+}
+
+/// A resource that is sent newest items.
+enum Reader<'a> {
+    Here(&'a Session),
+    Afar(&'a FullJid),
+}
+
+impl Reader<'_> {
+    fn jid(&self) -> &FullJid {
+        match self {
+            Self::Here(session) => &session.jid,
+            Self::Afar(jid) => jid,
+        }
+    }
+
+    /// Whether it was not told of this version already. Of who is elsewhere that is not remembered.
+    fn wants(&self, home: &BareJid, node: &str, version: u64) -> bool {
+        match self {
+            Self::Here(session) => session.wants_last_item(home, node, version),
+            Self::Afar(_) => true,
+        }
     }
 }
 
@@ -97,24 +160,56 @@ impl Pep {
         Ok(())
     }
 
+    /// The server of `gone` says that this address is gone for good (RFC 6120 section 8.3.3.5): its subscriptions to the
+    /// account's nodes end as if it had ended them. It could have: the server speaks for its addresses.
+    ///
+    /// No other error ends one. `item-not-found`, `service-unavailable` and what the road says of its own are also
+    /// said of users who are away, and of servers that will be back.
+    async fn end_subscriptions(&self, account: &BareJid, gone: &Jid) -> Result<(), Fault> {
+        let rows = self.nodes.own_subscriptions(&gone.to_bare(), account, SUBSCRIPTIONS_MAX).await?;
+        let caller = Caller::new(gone.clone());
+        for (name, subscription) in rows {
+            if subscription.jid != *gone {
+                continue;
+            }
+            let request = Request::Unsubscribe { node: (*name).into(), jid: gone.clone() };
+            if let Err(Failure::Fault(error)) = self.do_change(account, &caller, request).await {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest items of the account's nodes that a contact's resource elsewhere wants and may read.
+    async fn tell_remote(&self, account: &BareJid, resource: &FullJid, interest: &Interest) {
+        let may_see = match self.contacts.relation(account, &resource.bare()).await {
+            Ok(relation) => relation.sees_presence,
+            Err(error) => return drop(fault("rosters", &error)),
+        };
+        // Who does not see the account's presence is told of nothing it has not subscribed to.
+        if may_see && let Err(error) = self.tell_last_items(account, &Reader::Afar(resource), interest).await {
+            let _logged = fault("nodes", &error);
+        }
+    }
+
     async fn tell_newcomer(&self, session: &Arc<Session>, interest: &Interest) -> Result<(), Fault> {
         let own = session.jid.bare();
-        self.tell_last_items(&own, session, interest).await?;
+        self.tell_last_items(&own, &Reader::Here(session), interest).await?;
         let Some(router) = self.router.upgrade() else { return Ok(()) };
         for contact in self.contacts.watched(&own).await? {
             if contact != own && router.serves(contact.domain()) {
-                self.tell_last_items(&contact, session, interest).await?;
+                self.tell_last_items(&contact, &Reader::Here(session), interest).await?;
             }
         }
         Ok(())
     }
 
     /// The newest items of the nodes of `home` that a resource wants and may read.
-    async fn tell_last_items(&self, home: &BareJid, session: &Arc<Session>, interest: &Interest) -> Result<(), Fault> {
+    async fn tell_last_items(&self, home: &BareJid, reader: &Reader<'_>, interest: &Interest) -> Result<(), Fault> {
         if self.nodes.count(home).await? == 0 {
             return Ok(());
         }
-        let who = session.jid.bare();
+        let who = reader.jid().bare();
         let relation = match who == *home {
             true => Relation::default(),
             false => self.contacts.relation(home, &who).await?,
@@ -135,8 +230,8 @@ impl Pep {
             let stored = self.nodes.affiliation(&held, &who).await?;
             let affiliation = effective(Home::Account, home, &who, stored);
             let standing = Standing { affiliation, is_subscribed: false, relation: &relation };
-            if may_be_notified(config, &standing) && session.wants_last_item(home, name, held.node.tally.version) {
-                self.fanout.tell_last_item(&entry, &held, &Jid::from(&session.jid)).await;
+            if may_be_notified(config, &standing) && reader.wants(home, name, held.node.tally.version) {
+                self.fanout.tell_last_item(&entry, &held, &Jid::from(reader.jid())).await;
             }
         }
         Ok(())

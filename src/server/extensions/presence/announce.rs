@@ -1,8 +1,8 @@
 //! Telling others of an account's presence: everybody who may see it, or one of them.
 //!
 //! What goes to many is rendered once and shared ([`Frame::Addressed`]); only the recipient's address differs. Local
-//! recipients get it straight into the mailboxes of their available resources, the others as a stanza through the
-//! router. Nobody is told whom the account blocks, or who blocks the account (XEP-0191).
+//! recipients get it straight into the mailboxes of their available resources, those on other servers by the road to
+//! there. Nobody is told whom the account blocks, or who blocks the account (XEP-0191).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
@@ -18,6 +18,7 @@ use crate::extensions::blocking::Blocks;
 use crate::extensions::blocking::blocks::{covers, is_exempt};
 use crate::extensions::roster::Books;
 use crate::router::Router;
+use crate::router::bundle::Bundle;
 use crate::session::Session;
 use crate::session::mailbox::Frame;
 use crate::tables::roster::Subscription;
@@ -90,6 +91,7 @@ impl Announcer {
         let (Some(router), Some(from)) = (self.router(), &stanza.head.from) else { return Ok(()) };
         let contacts = self.books.open(account).await?.contacts(|contact| contact.subscription.has_from());
         let blocked = self.blocks.open(account).await?.addresses();
+        let mut afar = Bundle::presence(&router, from.clone(), shared.clone());
         for (served, contact) in contacts.into_iter().enumerate() {
             let to = Jid::from(contact);
             if covers(&blocked, &to) && !is_exempt(account.as_str(), &to) {
@@ -98,13 +100,28 @@ impl Announcer {
             if router.serves(to.domain()) {
                 self.hand(&router, from, &to, shared);
             } else {
-                router.presence_to(stanza.clone().to(to)).await;
+                afar.add(to).await;
             }
             if served % CONTACTS_PER_TURN == CONTACTS_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
         }
+        for unreachable in afar.finish() {
+            self.lose(&router, account, &unreachable);
+        }
         Ok(())
+    }
+
+    /// A contact on another server cannot be reached: what the account saw of it is shown as gone.
+    pub(super) fn lose(&self, router: &Router, account: &BareJid, contact: &Jid) {
+        for lost in router.remotes.lost(account, contact) {
+            let bytes = unavailable(&lost).to(account.clone()).render();
+            router.sessions.for_each_of(account.as_str(), |session| {
+                if session.state().available.is_some() {
+                    session.deliver(bytes.clone());
+                }
+            });
+        }
     }
 
     /// Puts presence from `from` into the mailboxes of a local contact's available resources, unless it blocks
@@ -126,10 +143,21 @@ impl Announcer {
     pub async fn disclose(&self, account: &BareJid, contact: &Jid) {
         let Some(router) = self.router() else { return };
         for session in router.sessions.of(account.as_str()) {
-            let shared = session.state().available.as_ref().map(|available| available.shared.clone());
-            if let Some(stanza) = shared.and_then(|shared| stanza_of(contact.clone(), &shared)) {
+            let Some(shared) = session.state().available.as_ref().map(|available| available.shared.clone()) else {
+                continue;
+            };
+            if !router.serves(contact.domain()) {
+                self.relay(&router, account, contact, &session.jid.clone().into(), &shared);
+            } else if let Some(stanza) = stanza_of(contact.clone(), &shared) {
                 router.presence_to(stanza).await;
             }
+        }
+    }
+
+    /// Sends what [`shared`] made to a contact on another server.
+    fn relay(&self, router: &Router, account: &BareJid, contact: &Jid, from: &Jid, shared: &Bytes) {
+        if router.relay_frame(Some(from), contact.domain(), frame(contact.clone(), shared)).is_err() {
+            self.lose(router, account, contact);
         }
     }
 
@@ -213,14 +241,15 @@ impl Announcer {
         let own = Jid::from(session.jid.clone());
         let contacts = self.books.open(account).await?.contacts(|contact| contact.subscription.has_to());
         let blocked = self.blocks.open(account).await?.addresses();
+        let prober = Jid::from(account.clone());
+        let probe = shared(&Stanza::new(Kind::Presence(PresenceType::Probe)).from(account.clone()));
         for (served, contact) in contacts.into_iter().enumerate() {
             let jid = Jid::from(contact.clone());
             if covers(&blocked, &jid) && !is_exempt(account.as_str(), &jid) {
                 continue;
             }
             if !router.serves(contact.domain()) {
-                let probe = Stanza::new(Kind::Presence(PresenceType::Probe)).from(account.clone()).to(jid);
-                router.presence_to(probe).await;
+                self.relay(&router, account, &jid, &prober, &probe);
             } else if router.sessions.any(contact.as_str()) && self.lets_see(&contact, account, &own) {
                 router.sessions.for_each_of(contact.as_str(), |other| {
                     if let Some(available) = &other.state().available {

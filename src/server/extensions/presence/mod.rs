@@ -7,6 +7,7 @@
 //!
 //! A resource that sends directed presence beyond the configured number is refused with `resource-constraint`.
 
+mod afar;
 mod announce;
 mod probe;
 mod subscriptions;
@@ -18,6 +19,7 @@ use store::Fault;
 use xmpp::stanza::{Content, IqType, Kind, PresenceType};
 use xmpp::{BareJid, Jid, Stanza, StanzaError, ns};
 
+use self::afar::Afar;
 pub use self::announce::Announcer;
 use self::announce::{frame, shared, unavailable};
 use self::subscriptions::action;
@@ -287,6 +289,12 @@ impl Presence {
                 session.state().directed.remove(from.as_str());
             });
         }
+        let is_afar = !router.serves(from.domain());
+        match type_ {
+            PresenceType::Unavailable if is_afar => drop(router.remotes.lost(&account, &from)),
+            PresenceType::Error if is_afar && self.comes_back(&router, &account, &from, &to).await => return,
+            _ => {}
+        }
         match decide(stanza.head.kind, recipient, || true) {
             Decision::ToResource => {
                 if let Some(session) = session {
@@ -301,15 +309,21 @@ impl Presence {
                     }
                 });
             }
-            Decision::Handle if type_ == PresenceType::Probe => self.probed(&router, &to, &from, stanza).await,
+            Decision::Handle if type_ == PresenceType::Probe => {
+                return self.probed(&router, &to, &from, stanza).await;
+            }
             Decision::Handle => {
                 if let Some(action) = action(type_)
                     && self.exists(&router, &account).await
                 {
                     self.subscription_in(account, stanza, action).await;
                 }
+                return;
             }
             _ => {}
+        }
+        if is_afar && type_ == PresenceType::Available {
+            self.comes(&router, &account, &from, &stanza).await;
         }
     }
 
@@ -322,6 +336,8 @@ impl Presence {
             }
         }
         match self.books.open(&account).await {
+            // Servers ask for capabilities in their own name, of resources whose presence they were given.
+            Ok(book) if viewer.is_domain() => book.is_seen_at(viewer.domain()),
             Ok(book) => book.is_seen_by(viewer.as_bare_str()),
             Err(error) => {
                 tracing::error!(%account, %error, "a roster could not be read");
@@ -433,6 +449,7 @@ impl Extension for Presence {
     fn mount(self: Arc<Self>, at: &mut Mount) {
         at.presences(Arc::clone(&self) as Arc<dyn Presences>);
         at.guard(Arc::clone(&self) as Arc<dyn Guard>);
+        at.listener(Arc::new(Afar(Weak::clone(&self.router))));
         at.listener(self);
     }
 }

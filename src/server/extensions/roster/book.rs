@@ -142,6 +142,11 @@ impl Book {
         self.pages().contacts.get(contact).is_some_and(|contact| contact.subscription.has_from())
     }
 
+    /// May anybody at `domain` see the account's presence? Looks at every contact.
+    pub fn is_seen_at(&self, domain: &str) -> bool {
+        self.pages().contacts.iter().any(|(jid, contact)| jid.domain() == domain && contact.subscription.has_from())
+    }
+
     /// May the account see the presence of `contact` (a bare address)?
     pub fn sees(&self, contact: &str) -> bool {
         self.pages().contacts.get(contact).is_some_and(|contact| contact.subscription.has_to())
