@@ -146,9 +146,8 @@ fn one(case: Case<'_>, record: &Tlsa) -> Result<Timestamp, Reason> {
             // An authority in full may stand in the DNS alone (RFC 7671 section 5.2.2).
             let published =
                 (record.selector == 0 && record.matching == 0).then(|| CertificateDer::from(record.data.as_slice()));
-            let authority = authorities
-                .iter()
-                .find(|authority| is_meant(record, authority))
+            let shown = authorities.iter().find(|authority| is_meant(record, authority));
+            let authority = shown
                 .map(|authority| CertificateDer::from(authority.as_ref()))
                 .or(published)
                 .ok_or(Reason::DaneMismatch)?;
@@ -158,7 +157,8 @@ fn one(case: Case<'_>, record: &Tlsa) -> Result<Timestamp, Reason> {
                 .out_of_date(now)
                 .map_or(Ok(()), |_| Err(Reason::Chain("the authority in the TLSA record is out of date".to_owned())))?;
             let anchor = webpki::anchor_from_trusted_cert(&authority).map_err(|_| Reason::Unreadable)?;
-            chain::verify(&[anchor], leaf, chain, now, None).map(|()| leaf.not_after)
+            let verified = chain::verify(&[anchor], leaf, chain, now, None);
+            verified.map(|()| leaf.not_after).map_err(|why| shown.map_or(Reason::DaneMismatch, |_| why))
         }
         _ => Err(Reason::DaneMismatch),
     }
