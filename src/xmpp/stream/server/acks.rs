@@ -68,7 +68,7 @@ impl Acks {
     /// # Errors
     /// The stream error of section 6 when it claims more than were sent, or fewer than before.
     pub fn acked(&mut self, h: u32) -> Result<u32, StreamError> {
-        let newly = h.wrapping_sub(wrapped(self.acked - self.sent_before));
+        let newly = h.wrapping_sub(self.last());
         if u64::from(newly) > self.unacked() {
             let sent = wrapped(self.sent - self.sent_before);
             let text = format!("{h} stanzas were acknowledged and {sent} sent");
@@ -79,6 +79,11 @@ impl Acks {
         }
         self.acked += u64::from(newly);
         Ok(newly)
+    }
+
+    /// The peer's last `h`.
+    pub(super) fn last(&self) -> u32 {
+        wrapped(self.acked - self.sent_before)
     }
 
     /// The stream is resumed: what has not been acknowledged will be sent again and counts as not sent, and what

@@ -63,9 +63,12 @@ impl Stream {
             return Err(Condition::InvalidNamespace.into());
         }
         self.id = header.id.clone().unwrap_or_default();
-        let declares_dialback = header.context.declares(ns::DIALBACK);
+        let is_same = self.is_trusted();
         if let Role::Initiator(initiator) = &mut self.role {
-            initiator.offered = Offered { dialback: declares_dialback, ..Offered::default() };
+            // After SASL some do not say again that they know dialback.
+            let before = std::mem::take(&mut initiator.offered);
+            initiator.offered.dialback = header.context.declares(ns::DIALBACK) || is_same && before.dialback;
+            initiator.offered.dialback_errors = is_same && before.dialback_errors;
         }
         match (&header.version, major_version(header)) {
             (Some(_), Some(1..)) => {
@@ -82,6 +85,7 @@ impl Stream {
         let Role::Initiator(initiator) = &mut self.role else { return Ok(()) };
         let mut offered = Offered::parse(features);
         offered.dialback |= initiator.offered.dialback;
+        offered.dialback_errors |= initiator.offered.dialback_errors;
         initiator.offered = offered.clone();
         self.pending.push_back(Event::Features(offered));
         self.go_on()
