@@ -226,3 +226,6 @@ impl ClientCertVerifier for Unjudged {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

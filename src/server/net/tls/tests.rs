@@ -45,7 +45,7 @@ impl ServerCertVerifier for Anything {
     }
 }
 
-fn client(versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&[u8]]) -> rustls::ClientConfig {
+pub(super) fn client(versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&[u8]]) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
@@ -57,7 +57,7 @@ fn client(versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&[u8]]
     config
 }
 
-fn two_hosts(folder: &Path) -> Config {
+pub(super) fn two_hosts(folder: &Path) -> Config {
     let host = |domain: &str| Host { domain: domain.to_owned(), certificate: None, key: None };
     Config {
         data_directory: folder.to_path_buf(),
@@ -67,10 +67,10 @@ fn two_hosts(folder: &Path) -> Config {
 }
 
 /// A folder of its own for each test, removed when it ends.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("chirrup-tls-{}-{name}", std::process::id()));
         std::fs::remove_dir_all(&folder).ok();
         Self(folder)
