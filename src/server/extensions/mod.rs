@@ -6,6 +6,7 @@ pub mod blocking;
 pub mod caps;
 pub mod disco;
 pub mod messages;
+pub mod multicast;
 pub mod offline;
 pub mod pep;
 pub mod ping;
@@ -31,7 +32,7 @@ pub fn furnish(
     kit: &Kit,
     accounts: &Arc<Accounts>,
     config: &Config,
-    _sections: &mut Sections,
+    sections: &mut Sections,
 ) -> Result<Vec<Arc<dyn Extension>>, ConfigError> {
     let books = roster::Books::new(kit);
     let blocks = blocking::Blocks::new(kit);
@@ -54,6 +55,7 @@ pub fn furnish(
         presence::Presence::new(kit, &needs, config),
         delivery,
         offline,
+        multicast::Multicast::new(kit, sections.take("multicast")?),
         caps::Caps::new(kit),
         Arc::new(ping::Ping),
         Arc::new(version::Version),

@@ -5,19 +5,19 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
 use xmpp::{BareJid, Element, StanzaError, ns};
 
 use crate::config::Config;
 use crate::extension::{Answer, Asked, Extension, Kit, Listener, Mount, Pending, Reply, Spec, To, Xep, fault};
 use crate::tables::elements::PrivateElements;
+use crate::tables::turns::Turns;
 
 /// Keeps private XML.
 pub struct Private {
     elements: PrivateElements,
     bytes_max: usize,
-    /// Held while one account's storage is measured and written, so that the bound cannot be raced past.
-    writing: Mutex<()>,
+    /// One account's storage is measured and written in its turn, so that the bound cannot be raced past.
+    turns: Turns,
 }
 
 static SPEC: Spec = Spec { name: "private", xeps: &[Xep::complete(49, "1.2")], config: "" };
@@ -29,7 +29,7 @@ impl Private {
         Arc::new(Self {
             elements: PrivateElements::new(Arc::clone(&kit.store)),
             bytes_max: config.limits.private_bytes_max,
-            writing: Mutex::new(()),
+            turns: Turns::default(),
         })
     }
 
@@ -56,7 +56,7 @@ impl Private {
         if query.children().next().is_none() {
             return Err(StanzaError::bad_request());
         }
-        let _alone = self.writing.lock().await;
+        let _turn = self.turns.of(account).await;
         for element in query.children() {
             let (name, namespace) = (element.name(), element.ns());
             // Elements in the namespaces of streams and of this protocol itself cannot be kept (section 4).

@@ -27,6 +27,10 @@ pub const ADDRESSES_MAX: &str = "addresses_max";
 const ADDRESSES_UNTOLD: usize = 20;
 /// Addresses put into one stanza, however many the other server takes.
 const ADDRESSES_SENT_MAX: usize = 500;
+/// Bytes of the addresses in one stanza: the other server has a bound on the whole.
+const ADDRESS_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of an address that are not the JID's own.
+const ADDRESS_BYTES: usize = 32;
 /// Bytes that one stanza may become at the other end, where it may have to be stored for each recipient.
 pub const SPREAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Recipients that wait for others of their domain.
@@ -133,6 +137,8 @@ struct Group {
     /// How many were added, sent or not.
     count: usize,
     waiting: Vec<Jid>,
+    /// Bytes of their addresses.
+    bytes: usize,
 }
 
 impl<'a> Bundle<'a> {
@@ -159,9 +165,10 @@ impl<'a> Bundle<'a> {
         match known {
             Some(max @ 1..) => {
                 let fit = if self.is_kept { SPREAD_BYTES_MAX / self.tail.len().max(1) } else { max };
+                group.bytes += to.as_str().len() + ADDRESS_BYTES;
                 group.waiting.push(to);
                 self.waiting += 1;
-                if group.waiting.len() >= max.min(fit).max(1) {
+                if group.waiting.len() >= max.min(fit).max(1) || group.bytes >= ADDRESS_BYTES_MAX {
                     self.send(&domain);
                 } else if self.waiting >= WAITING_MAX {
                     self.send_all();
@@ -194,6 +201,7 @@ impl<'a> Bundle<'a> {
     fn send(&mut self, domain: &str) {
         let Some(group) = self.groups.get_mut(domain) else { return };
         let recipients = std::mem::take(&mut group.waiting);
+        group.bytes = 0;
         self.waiting = self.waiting.saturating_sub(recipients.len());
         if let [_, _, ..] = recipients.as_slice()
             && let Some(bytes) = addressed(self.before, domain, &self.tail, &recipients)

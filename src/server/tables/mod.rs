@@ -12,6 +12,7 @@ pub mod offline;
 mod open;
 pub mod roster;
 mod row;
+pub mod turns;
 
 pub use open::{open_existing_store, open_store, store_directory};
 

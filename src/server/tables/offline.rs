@@ -9,18 +9,17 @@
 //! queue without reading it. Changes of one queue must not overlap: the caller takes [`Queues::turn`] first and
 //! keeps it until the change is applied.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use store::{Batch, CommitError, Fault, KeyBuilder, KeyReader, Page, Receipt, Store};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
 use super::Table;
 use super::row::{Reader, Writer};
+use super::turns::Turns;
 
 const FORMAT: u8 = 1;
-const TURNS: usize = 64;
 
 /// One message kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +46,7 @@ pub struct Head {
 #[expect(missing_debug_implementations, reason = "a store has nothing to show")]
 pub struct Queues {
     store: Arc<dyn Store>,
-    turns: Vec<Mutex<()>>,
-    hasher: RandomState,
+    turns: Turns,
 }
 
 /// The right to change one queue.
@@ -61,14 +59,12 @@ pub struct Turn<'a> {
 impl Queues {
     /// The queues in `store`.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, turns: (0..TURNS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Self { store, turns: Turns::default() }
     }
 
     /// Waits until nobody else changes the queue of `account`.
-    #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length")]
     pub async fn turn<'a>(&'a self, account: &'a str) -> Turn<'a> {
-        let at = usize::try_from(self.hasher.hash_one(account) % TURNS as u64).unwrap_or(0);
-        Turn { account, _held: self.turns[at].lock().await }
+        Turn { account, _held: self.turns.of(account).await }
     }
 
     /// How much is kept for `account`.
