@@ -3,14 +3,17 @@
 //! With `dns.dnssec` it checks signatures from the root, or from the keys in `dns.trust_anchor`, itself (RFC 4035);
 //! what a server claims to have checked is not believed. Without it nothing is ever secure.
 
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::{Resolver as Hickory, TokioResolver};
 
 use super::resolver::{
@@ -26,6 +29,10 @@ const KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
 const ABSENCE_KEPT_MAX: Duration = Duration::from_secs(15 * 60);
 /// How often a question is sent before it counts as unanswered, the first time included.
 const ATTEMPTS: u32 = 2;
+/// Aliases followed from one name.
+const ALIASES_MAX: usize = 8;
+/// Bytes a trust anchor file may have.
+const ANCHOR_BYTES_MAX: u64 = 1 << 16;
 
 /// Asks DNS servers.
 pub struct DnsResolver {
@@ -54,7 +61,7 @@ impl DnsResolver {
         };
         let (settings, mut options) = match settings {
             Ok(settings) => settings,
-            Err(why) => return Ok(Self { inner: Err(why), is_validating: false, timeout }),
+            Err(why) => return Ok(Self { inner: Err(why), is_validating: config.dnssec, timeout }),
         };
         options.timeout = timeout / ATTEMPTS;
         options.attempts = usize::try_from(ATTEMPTS - 1).unwrap_or(1);
@@ -63,16 +70,12 @@ impl DnsResolver {
         options.negative_max_ttl = Some(ABSENCE_KEPT_MAX);
         options.use_hosts_file = if config.servers.is_empty() { ResolveHosts::Always } else { ResolveHosts::Never };
         options.validate = config.dnssec;
+        options.preserve_intermediates = true;
         let mut builder = Hickory::builder_with_config(settings, TokioRuntimeProvider::default()).with_options(options);
         if config.dnssec
             && let Some(file) = &config.trust_anchor
         {
-            let anchors = hickory_resolver::proto::dnssec::TrustAnchors::from_file(file)
-                .map_err(|error| format!("`dns.trust_anchor`: {}: {error}", file.display()))?;
-            if anchors.is_empty() {
-                return Err(format!("`dns.trust_anchor`: {}: holds no DNSKEY record", file.display()));
-            }
-            builder = builder.with_trust_anchor(std::sync::Arc::new(anchors));
+            builder = builder.with_trust_anchor(std::sync::Arc::new(trust_anchors(file)?));
         }
         Ok(Self { inner: builder.build().map_err(|error| error.to_string()), is_validating: config.dnssec, timeout })
     }
@@ -85,11 +88,9 @@ impl DnsResolver {
 
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Lookup, LookupError> {
         let inner = self.inner.as_ref().map_err(|why| LookupError::Failed(why.clone()))?;
-        // Absolute, so that the system's search list is never tried: it would answer for other names.
-        let name = format!("{}.", name.trim_end_matches('.'));
-        match tokio::time::timeout(self.timeout, inner.lookup(name.as_str(), kind)).await {
+        match tokio::time::timeout(self.timeout, inner.lookup(absolute(name), kind)).await {
             Ok(Ok(lookup)) => Ok(lookup),
-            Ok(Err(error)) => Err(translate(&error)),
+            Ok(Err(error)) => Err(translate(&error, self.is_validating)),
             Err(_) => Err(LookupError::TimedOut),
         }
     }
@@ -100,18 +101,53 @@ impl DnsResolver {
         kind: RecordType,
         read: impl Fn(&RData) -> Option<T> + Send,
     ) -> Result<Answer<T>, LookupError> {
-        let lookup = self.ask(name, kind).await?;
-        let records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
-        // Aliases on the way stand among the answers, so they are looked at too.
-        let is_secure = self.is_validating && lookup.answers().iter().all(|record| record.proof.is_secure());
-        if self.is_validating && lookup.answers().iter().any(|record| record.proof.is_bogus()) {
-            return Err(LookupError::Bogus);
+        let mut lookup = self.ask(name, kind).await?;
+        if !self.is_validating {
+            let records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
+            return if records.is_empty() {
+                Err(LookupError::NoRecords { is_secure: false })
+            } else {
+                Ok(Answer { records, is_secure: false })
+            };
         }
-        if records.is_empty() {
-            return Err(LookupError::NoRecords { is_secure: false });
+        // Aliases are followed here, one by one: the library follows them too, but loses them, and with them whether
+        // they are proven, when it remembers where they lead. And only records about the very name count: a forger
+        // could add others, perfectly signed, for a name of his own.
+        let mut name = Name::from_ascii(absolute(name)).map_err(|error| LookupError::Failed(error.to_string()))?;
+        let mut is_secure = true;
+        for _ in 0..ALIASES_MAX {
+            let own = || {
+                let is_own = |record: &&Record| record.record_type() == kind && record.name == name;
+                lookup.answers().iter().filter(is_own)
+            };
+            if own().any(|record| record.proof.is_bogus()) {
+                return Err(LookupError::Bogus);
+            }
+            let records: Vec<T> = own().filter_map(|record| read(&record.data)).collect();
+            if !records.is_empty() {
+                is_secure &= own().all(|record| record.proof.is_secure());
+                return Ok(Answer { records, is_secure });
+            }
+            let aliases = self.ask(&name.to_ascii(), RecordType::CNAME).await?;
+            let alias = aliases.answers().iter().find_map(|record| match &record.data {
+                RData::CNAME(target) if record.name == name => Some((record.proof, &target.0)),
+                _ => None,
+            });
+            let Some((proof, target)) = alias else { break };
+            if proof.is_bogus() {
+                return Err(LookupError::Bogus);
+            }
+            is_secure &= proof.is_secure();
+            name = target.clone();
+            lookup = self.ask(&name.to_ascii(), kind).await?;
         }
-        Ok(Answer { records, is_secure })
+        Err(LookupError::Failed("the answer is about other names".to_owned()))
     }
+}
+
+/// With the last dot, so that the system's search list is never tried: it would answer for other names.
+fn absolute(name: &str) -> String {
+    format!("{}.", name.trim_end_matches('.'))
 }
 
 impl Resolver for DnsResolver {
@@ -180,14 +216,48 @@ fn name_server(server: &SocketAddr) -> NameServerConfig {
     NameServerConfig::new(server.ip(), true, connections.to_vec())
 }
 
-fn translate(error: &NetError) -> LookupError {
+fn trust_anchors(file: &Path) -> Result<TrustAnchors, String> {
+    let wrong = |why: &dyn std::fmt::Display| format!("`dns.trust_anchor`: {}: {why}", file.display());
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|file| file.take(ANCHOR_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|error| wrong(&error))?;
+    if !text.contains("DNSKEY") {
+        return Err(wrong(&"holds no DNSKEY record"));
+    }
+    text.parse().map_err(|error: hickory_resolver::proto::serialize::txt::ParseError| wrong(&error))
+}
+
+fn translate(error: &NetError, is_validating: bool) -> LookupError {
     match error {
         NetError::Timeout => LookupError::TimedOut,
+        NetError::Dns(DnsError::NoRecordsFound(absence)) if is_validating => proven(absence),
         NetError::Dns(DnsError::NoRecordsFound(_)) => LookupError::NoRecords { is_secure: false },
-        NetError::Dns(DnsError::Nsec { proof, .. }) if proof.is_bogus() => LookupError::Bogus,
-        NetError::Dns(DnsError::Nsec { proof, .. }) => LookupError::NoRecords { is_secure: proof.is_secure() },
+        NetError::Dns(DnsError::Nsec { proof, .. }) => match proof {
+            Proof::Bogus => LookupError::Bogus,
+            Proof::Indeterminate => LookupError::Failed("whether DNSSEC vouches for the answer is unknown".to_owned()),
+            Proof::Secure | Proof::Insecure => LookupError::NoRecords { is_secure: proof.is_secure() },
+        },
         NetError::Dns(DnsError::DnssecBogus) => LookupError::Bogus,
         NetError::Dns(DnsError::ResponseCode(code)) => LookupError::Failed(format!("the DNS server answered {code}")),
         other => LookupError::Failed(other.to_string()),
     }
 }
+
+/// What an absence is worth that passed validation. The library lets one pass when all that comes with it is from zones
+/// proven to be unsigned, whether or not they have anything to do with the question; so we look whether they have.
+fn proven(absence: &NoRecords) -> LookupError {
+    let authorities = absence.authorities.as_deref().unwrap_or_default();
+    let is_about_it = |record: &Record| record.name.zone_of(absence.query.name());
+    let evidence = || authorities.iter().filter(|record| record.record_type() != RecordType::RRSIG);
+    if absence.soa.as_ref().is_some_and(|soa| !soa.name.zone_of(absence.query.name()))
+        || (!authorities.is_empty() && !authorities.iter().any(is_about_it))
+    {
+        return LookupError::Bogus;
+    }
+    let is_secure = evidence().next().is_some() && evidence().all(|record| record.proof.is_secure());
+    LookupError::NoRecords { is_secure }
+}
+
+#[cfg(test)]
+mod tests;
