@@ -3,8 +3,10 @@
 //! Nothing is returned: a broken promise is a panic.
 
 mod conversation;
+mod server;
 
 pub use conversation::{form, machine, sasl};
+pub use server::server;
 
 use bytes::Bytes;
 use minidom::rxml::{Event, Parse, Parser};
@@ -136,6 +138,11 @@ mod tests {
     #[test]
     fn machine() {
         replay("machine", super::machine);
+    }
+
+    #[test]
+    fn server() {
+        replay("server", super::server);
     }
 
     #[test]
