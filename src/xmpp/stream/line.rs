@@ -88,8 +88,8 @@ impl Header<'_> {
     }
 }
 
-/// The major version of XMPP in a header: numbers, not strings; the minor one says nothing to us (RFC 6120 section 4.7.5).
-/// `None` if there is none, or if it is no version.
+/// The major version of XMPP in a header: numbers, not strings; the minor one says nothing to us (RFC 6120 section
+/// 4.7.5). `None` if there is none, or if it is no version.
 pub(super) fn major_version(header: &StreamHeader) -> Option<u32> {
     let (major, minor) = header.version.as_deref()?.split_once('.')?;
     minor.parse::<u32>().ok().and(major.parse().ok())

@@ -143,7 +143,8 @@ pub enum Event {
     /// [`Stream::handle_secured`](super::Stream::handle_secured). Nothing that was read in the clear may be
     /// given to the stream any more.
     StartTls,
-    /// R. The peer's header has come, and TLS is there or not required. Say how it may authenticate with
+    /// R. The peer's header has come, and TLS is there or not required; where it is not, this may happen again after
+    /// it has been negotiated. Say how it may authenticate with
     /// [`Stream::handle_opened`](super::Stream::handle_opened), or close the stream if it is not wanted. Nothing
     /// is read until then.
     Opened {
@@ -199,8 +200,8 @@ pub enum Event {
     },
     /// I. What the responder offers, each time it does. Nothing to do.
     Features(Offered),
-    /// I. Negotiation is over. For stanzas: the stream's own pair has just been [authenticated](Event::Authenticated); now is the time
-    /// for [`Stream::resume`](super::Stream::resume) or [`Stream::enable_acks`](super::Stream::enable_acks). For
+    /// I. Negotiation is over. For stanzas: the stream's own pair has just been
+    /// [authenticated](Event::Authenticated); now is the time for [`Stream::resume`](super::Stream::resume) or [`Stream::enable_acks`](super::Stream::enable_acks). For
     /// verification: [`Stream::verify`](super::Stream::verify) can be called.
     Ready(Offered),
     /// B. Bidi is on (XEP-0288): R on the peer's wish, I because it was offered.

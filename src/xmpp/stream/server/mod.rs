@@ -1,8 +1,9 @@
 //! Streams between servers: both sides as one machine without sockets (RFC 6120 sections 4 to 6, XEP-0220).
 //!
 //! A [`Stream`] is accepted or opened, and is then driven as a client stream is: bytes in, events out, bytes out;
-//! see [`crate::stream`]. The two sides differ while they negotiate (`responder`, `initiator`). Afterwards either may ask for
-//! more pairs of domains (`dialback`), and with bidi (XEP-0288) either may send stanzas, so they are one type.
+//! see [`crate::stream`]. The two sides differ while they negotiate (`responder`, `initiator`). Afterwards either
+//! may ask for more pairs of domains (`dialback`), and with bidi (XEP-0288) either may send stanzas, so they are
+//! one type.
 //!
 //! The machine knows what was proven and lets nothing else through: see [`Event::Heard`] for the one direction
 //! and [`Event::Authenticated`] for the other. It answers questions about our own keys by itself. It does not

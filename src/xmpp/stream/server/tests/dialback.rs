@@ -289,6 +289,12 @@ fn a_stream_for_verification_asks_and_nothing_else() {
     // An answer counts once, and nothing else may come.
     house.hear(answer("y", "valid"));
     assert_eq!(house.ended(), Condition::NotAuthorized);
+    for (from, to) in [("verona.example", OURS), (PEER, CHAT)] {
+        let mut house = House::trusted(settings());
+        assert!(house.stream.verify(&pair, "x", "k"));
+        house.hear(format!("<db:verify from='{from}' to='{to}' id='x' type='valid'/>"));
+        assert_eq!(house.ended(), Condition::NotAuthorized, "the identifier is not all of the question");
+    }
     for unasked in [MESSAGE, &request(PEER, OURS), "<db:verify from='capulet.example' to='montague.example' id='1'/>"] {
         let stream = Stream::open(Arc::new(settings()), OURS, PEER, Purpose::Verification, BOTH, Some(facts()));
         let mut house = House::of(stream);

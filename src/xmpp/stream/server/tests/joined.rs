@@ -130,8 +130,8 @@ fn every_way_leads_to_stanzas_or_to_a_reason() {
     }
 }
 
-/// Two stanzas each way where there is a way, acknowledged where that is agreed on; then the stream breaks, and is resumed
-/// where that is.
+/// Two stanzas each way where there is a way, acknowledged where that is agreed on; then the stream breaks, and is
+/// resumed where that is.
 fn acknowledge(pipe: &mut Pipe) {
     let way = pipe.way;
     pipe.initiator.stream.enable_acks(way.resume);

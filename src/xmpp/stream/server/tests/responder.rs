@@ -74,6 +74,17 @@ fn a_certificate_without_a_name_to_check_it_for_is_nothing() {
 }
 
 #[test]
+fn in_the_clear_there_is_no_certificate() {
+    let mut house = House::accept(Settings { tls: crate::stream::Tls::Optional, ..settings() }, None);
+    house.hear(HEADER);
+    let said = house.said();
+    assert!(said.contains("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>") && !said.contains("EXTERNAL"));
+    assert!(said.contains("dialback"), "{said}");
+    house.hear(AUTH);
+    assert_eq!(house.said(), format!("<failure {SASL}><invalid-mechanism/></failure>"));
+}
+
+#[test]
 fn a_header_that_makes_no_sense_is_answered_and_refused() {
     for (from, to, condition) in [
         ("to='montague.example'", "to='verona.example'", Condition::HostUnknown),

@@ -41,6 +41,7 @@ fn a_certificate_opens_the_way_to_all_of_ours() {
         ("juliet@CAPULET.example", "room@chat.montague.example/nick", None),
         ("juliet@capulet.example", "romeo@verona.example", Some(Condition::HostUnknown)),
         ("juliet@rooms.capulet.example", "romeo@montague.example", Some(Condition::InvalidFrom)),
+        ("juliet@rooms.capulet.example", "romeo@verona.example", Some(Condition::InvalidFrom)),
         ("romeo@montague.example", "romeo@montague.example", Some(Condition::InvalidFrom)),
         ("@", "romeo@montague.example", Some(Condition::InvalidFrom)),
     ] {

@@ -65,6 +65,16 @@ fn the_responder_forgets_what_was_said_in_the_clear() {
 }
 
 #[test]
+fn bidi_in_the_clear_is_forgotten_too() {
+    let mut house = House::accept(Settings { tls: Tls::Optional, ..settings() }, None);
+    house.hear([HEADER, BIDI, STARTTLS].concat());
+    assert_eq!(house.happened(), [Event::Bidi(PeerLimits::default()), Event::StartTls]);
+    house.stream.handle_secured(facts());
+    house.hear([HEADER, &request(PEER, OURS)].concat());
+    assert!(!house.stream.is_bidi() && !house.stream.may_send(OURS, PEER));
+}
+
+#[test]
 fn nothing_may_follow_it_in_the_clear() {
     for injected in [HEADER, AUTH, "<", "\u{16}\u{3}\u{1}", "</stream:stream>"] {
         let mut house = House::accept(settings(), None);
