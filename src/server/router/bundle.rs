@@ -134,6 +134,8 @@ pub(crate) struct Bundle<'a> {
 
 #[derive(Default)]
 struct Group {
+    /// How many the domain takes at once, if that is known.
+    max: Option<usize>,
     /// How many were added, sent or not.
     count: usize,
     waiting: Vec<Jid>,
@@ -158,27 +160,34 @@ impl<'a> Bundle<'a> {
 
     /// One more recipient, on another server. It is sent the stanza now, or with others of its domain.
     pub(crate) async fn add(&mut self, to: Jid) {
-        let domain: Box<str> = to.domain().into();
-        let known = self.router.reach.get(&domain, self.router.clock.now());
-        let group = self.groups.entry(domain.clone()).or_default();
+        let group = match self.groups.get_mut(to.domain()) {
+            Some(group) => group,
+            None => {
+                let known = self.router.reach.get(to.domain(), self.router.clock.now());
+                let fit = if self.is_kept { SPREAD_BYTES_MAX / self.tail.len().max(1) } else { usize::MAX };
+                let max = known.map(|max| max.min(fit));
+                self.groups.entry(to.domain().into()).or_insert(Group { max, ..Group::default() })
+            }
+        };
         group.count += 1;
-        match known {
-            Some(max @ 1..) => {
-                let fit = if self.is_kept { SPREAD_BYTES_MAX / self.tail.len().max(1) } else { max };
+        match group.max {
+            Some(max @ 2..) => {
                 group.bytes += to.as_str().len() + ADDRESS_BYTES;
-                group.waiting.push(to);
                 self.waiting += 1;
-                if group.waiting.len() >= max.min(fit).max(1) || group.bytes >= ADDRESS_BYTES_MAX {
+                let is_full = group.waiting.len() + 1 >= max || group.bytes >= ADDRESS_BYTES_MAX;
+                let domain = is_full.then(|| Box::<str>::from(to.domain()));
+                group.waiting.push(to);
+                if let Some(domain) = domain {
                     self.send(&domain);
                 } else if self.waiting >= WAITING_MAX {
                     self.send_all();
                 }
             }
-            Some(0) => self.send_one(to),
+            Some(_) => self.send_one(to),
             None => {
-                let is_worth_asking = group.count == 2;
+                let unknown = (group.count == 2).then(|| Box::<str>::from(to.domain()));
                 self.send_one(to);
-                if is_worth_asking {
+                if let Some(domain) = unknown {
                     self.ask(&domain).await;
                 }
             }

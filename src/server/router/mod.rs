@@ -9,6 +9,7 @@ pub mod classify;
 mod dispatch;
 pub mod road;
 pub mod rules;
+mod turns;
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -21,6 +22,7 @@ use self::awaiting::{Awaiting, Then};
 use self::bundle::Reach;
 use self::classify::{Destination, classify};
 use self::road::Road;
+use self::turns::Turns;
 use crate::extension::{Caller, Direction, Listener, Wiring};
 use crate::runtime::{Clock, Ids};
 use crate::session::Session;
@@ -39,6 +41,7 @@ pub struct Router {
     pub remotes: Remotes,
     /// Which other servers spread one stanza to many themselves.
     pub(crate) reach: Arc<Reach>,
+    turns: Turns,
     hosts: HashSet<Box<str>>,
     wiring: OnceLock<Wiring>,
     road: OnceLock<Arc<dyn Road>>,
@@ -65,6 +68,7 @@ impl Router {
             interests,
             remotes: Remotes::default(),
             reach: Arc::default(),
+            turns: Turns::default(),
             hosts: hosts.into_iter().collect(),
             wiring: OnceLock::new(),
             road: OnceLock::new(),
@@ -294,6 +298,7 @@ impl Router {
     /// that `to` is of a domain served here; both are set. When this resolves, what the stanza changed is durable.
     pub async fn from_remote(&self, stanza: Stanza) {
         self.reach.heard(&stanza);
+        let _turn = self.turns.of(&stanza).await;
         match (stanza.head.kind, &stanza.head.from) {
             (Kind::Presence(_), _) => self.presence_to(stanza).await,
             (_, Some(from)) => {

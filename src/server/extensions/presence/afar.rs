@@ -58,7 +58,13 @@ impl Presence {
             // A request the user is waiting to have answered.
             None => book.contact(from.as_bare_str()).is_some_and(|contact| contact.is_asked),
         };
-        self.announcer.lose(router, account, from);
+        if from.is_domain() {
+            for contact in book.contacts(|_| true).into_iter().filter(|contact| contact.domain() == from.domain()) {
+                self.announcer.lose(router, account, &contact.into());
+            }
+        } else {
+            self.announcer.lose(router, account, from);
+        }
         !is_by_hand
     }
 }
