@@ -170,3 +170,50 @@ async fn tell(router: &Router, resource: &FullJid, claim: &Claim, interest: &Arc
         router.tell(|listener| listener.remote_wants(&account, resource, interest)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::{Asked, Begun, OUT_MAX, WAITING_MAX};
+    use crate::session::interest::Claim;
+    use xmpp::{BareJid, FullJid};
+
+    fn claim(ver: usize, is_verifiable: bool) -> Claim {
+        Claim { node: "urn:client".into(), ver: ver.to_string().into(), is_verifiable }
+    }
+
+    fn client(at: usize, domain: &str) -> FullJid {
+        FullJid::new(&format!("u{at}@{domain}/r")).unwrap()
+    }
+
+    #[test]
+    fn one_server_has_so_many_questions_out_and_takes_nothing_from_others() {
+        let mut asked = Asked::default();
+        for at in 0..OUT_MAX {
+            assert!(matches!(asked.begin(&client(at, "one.example"), &claim(at, at % 2 == 0)), Begun::Ask));
+        }
+        assert!(matches!(asked.begin(&client(0, "one.example"), &claim(OUT_MAX, true)), Begun::GiveUp));
+        assert!(matches!(asked.begin(&client(0, "one.example"), &claim(OUT_MAX, false)), Begun::GiveUp));
+        assert!(matches!(asked.begin(&client(0, "two.example"), &claim(OUT_MAX, true)), Begun::Ask));
+        asked.came_in("one.example");
+        assert!(matches!(asked.begin(&client(0, "one.example"), &claim(OUT_MAX, true)), Begun::Ask));
+    }
+
+    #[test]
+    fn who_waits_is_asked_in_turn_if_somebody_still_sees_it() {
+        let mut asked = Asked::default();
+        let topic = ("one.example".into(), claim(1, true));
+        for at in 0..=WAITING_MAX {
+            let begun = asked.begin(&client(at, "one.example"), &topic.1);
+            assert!(matches!((at, begun), (0, Begun::Ask) | (1.., Begun::Wait)));
+        }
+        assert!(matches!(asked.begin(&client(0, "one.example"), &topic.1), Begun::GiveUp));
+        let viewer = BareJid::new("romeo@here.example").unwrap();
+        asked.came_in("one.example");
+        let next = asked.next(&topic, |resource| (*resource == client(2, "one.example")).then(|| viewer.clone()));
+        assert_eq!(next, Some((client(2, "one.example"), viewer)));
+        asked.came_in("one.example");
+        assert_eq!(asked.next(&topic, |_| None), None);
+        assert!(asked.topics.is_empty() && asked.out.is_empty() && asked.waiting == 0);
+    }
+}
