@@ -74,7 +74,7 @@ impl InProcess {
         let house = House::build(config, world).await?;
         tokio::spawn(Arc::clone(&house).keep());
         self.ways.join(domain, &house.router);
-        house.router.open_road(Arc::clone(&self.ways) as Arc<dyn Road>);
+        house.router.open_detour(Arc::clone(&self.ways) as Arc<dyn Road>);
         self.houses.insert(domain.to_owned(), house);
         Ok(())
     }

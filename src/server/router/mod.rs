@@ -45,6 +45,8 @@ pub struct Router {
     hosts: HashSet<Box<str>>,
     wiring: OnceLock<Wiring>,
     road: OnceLock<Arc<dyn Road>>,
+    /// Taken instead of `road`, if there is one.
+    detour: OnceLock<Arc<dyn Road>>,
     awaiting: Awaiting,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
@@ -72,6 +74,7 @@ impl Router {
             hosts: hosts.into_iter().collect(),
             wiring: OnceLock::new(),
             road: OnceLock::new(),
+            detour: OnceLock::new(),
             awaiting: Awaiting::default(),
             clock,
             ids,
@@ -91,6 +94,12 @@ impl Router {
     /// Opens the way to other servers. Only the first call has an effect.
     pub fn open_road(&self, road: Arc<dyn Road>) {
         let _already_open = self.road.set(road);
+    }
+
+    /// Opens a way that is taken instead of the road, also when that is open already: for a stage on which several
+    /// houses are joined without streams. Only the first call has an effect.
+    pub fn open_detour(&self, road: Arc<dyn Road>) {
+        let _already_open = self.detour.set(road);
     }
 
     /// Whether this house serves `domain`.
@@ -332,7 +341,7 @@ impl Router {
     /// # Errors
     /// What to tell the sender when it is not taken.
     pub fn relay_frame(&self, from: Option<&Jid>, domain: &str, frame: Frame) -> Result<(), StanzaError> {
-        match (self.road.get(), from) {
+        match (self.detour.get().or_else(|| self.road.get()), from) {
             (Some(road), Some(from)) => road.send(from.domain(), domain, frame),
             _ => Err(StanzaError::remote_server_not_found()),
         }
