@@ -35,10 +35,10 @@ pub(crate) struct Chat {
 /// What the ends of all conversations share.
 pub(crate) struct Talk {
     /// Distinguishes this run's messages from what an earlier one left.
-    tag: String,
+    pub(crate) tag: String,
     pub(crate) stop: AtomicBool,
     pub(crate) measuring: AtomicBool,
-    sent: AtomicU64,
+    pub(crate) sent: AtomicU64,
     pub(crate) got: AtomicU64,
     /// Operations done while measuring.
     pub(crate) measured: AtomicU64,

@@ -12,6 +12,7 @@ mod chat;
 mod client;
 mod context;
 mod fanout;
+mod far;
 mod follow;
 mod measure;
 mod microblog;
@@ -20,6 +21,8 @@ mod publish;
 mod relay;
 mod report;
 mod requests;
+mod s2s_chat;
+mod s2s_fanout;
 mod sasl;
 mod sessions;
 mod timeline;
@@ -99,6 +102,18 @@ enum Command {
     Chat(chat::Chat),
     /// One publisher's posts to many online followers
     Fanout(fanout::Fanout),
+    /// Messages between local clients and far domains, one way
+    S2sChat(s2s_chat::S2sChat),
+    /// One publisher's posts to followers on far domains
+    S2sFanout(s2s_fanout::S2sFanout),
+    /// Make certificates for --domain and the far domains, of an authority of their own
+    Authority {
+        /// Folder to write to
+        dir: PathBuf,
+        /// Far domains
+        #[arg(long, default_value_t = 10)]
+        domains: usize,
+    },
     /// What one more follower costs, at growing numbers of them
     Follow(follow::Follow),
     /// Publishing, acknowledged when durable
@@ -159,7 +174,9 @@ async fn run(cli: &Cli, x: &Context) -> (&'static str, Res<Vec<Fields>>) {
         Command::Publish(o) => ("publish", one(publish::publish(x, o).await)),
         Command::Timeline(o) => ("timeline", one(Box::pin(timeline::timeline(x, o)).await)),
         Command::Mam(o) => ("mam", one(archive::mam(x, o).await)),
-        Command::Relay(_) | Command::Report { .. } => ("none", Ok(Vec::new())),
+        Command::S2sChat(o) => ("s2s-chat", one(Box::pin(s2s_chat::s2s_chat(x, o)).await)),
+        Command::S2sFanout(o) => ("s2s-fanout", Box::pin(s2s_fanout::s2s_fanout(x, o)).await),
+        Command::Relay(_) | Command::Report { .. } | Command::Authority { .. } => ("none", Ok(Vec::new())),
     }
 }
 
@@ -197,6 +214,7 @@ fn main() {
     let descriptors = raise_descriptors();
     let sessions = match &cli.command {
         Command::Relay(o) => done(relay::serve(cli.addr, cli.tls != Tls::None, o)),
+        Command::Authority { dir, domains } => done(far::authority::make(dir, &cli.domain, &far::domains(*domains))),
         Command::Report { files } => done(report::print(files)),
         Command::Idle(o) => o.n,
         Command::Fanout(o) => o.followers,

@@ -17,6 +17,11 @@ const NS: &str = "http://jabber.org/protocol/pubsub";
 
 /// An Atom entry of about 600 bytes.
 pub(crate) fn entry(jid: &str, id: &str) -> String {
+    entry_of(jid, id, 600)
+}
+
+/// An Atom entry of about `bytes` bytes.
+pub(crate) fn entry_of(jid: &str, id: &str, bytes: usize) -> String {
     let day = "2026-11-22T20:00:00Z";
     let mut e = format!(
         "<entry xmlns='http://www.w3.org/2005/Atom'><title type='text'>Post {id}: the quick brown fox jumps</title>\
@@ -25,21 +30,30 @@ pub(crate) fn entry(jid: &str, id: &str) -> String {
          <link rel='alternate' type='application/atom+xml' href='xmpp:{jid}?;node={NODE};item={id}'/>\
          <content type='text'>"
     );
-    while e.len() < 580 {
+    while e.len() + 20 < bytes {
         e.push_str("lorem ipsum dolor ");
     }
     e.push_str("</content></entry>");
     e
 }
 
+fn publishing_entry(id: &str, entry: &str) -> String {
+    format!("<pubsub xmlns='{NS}'><publish node='{NODE}'><item id='{id}'>{entry}</item></publish></pubsub>")
+}
+
 /// The payload of an iq that publishes item `id`.
 pub(crate) fn publishing(jid: &str, id: &str) -> String {
-    format!("<pubsub xmlns='{NS}'><publish node='{NODE}'><item id='{id}'>{}</item></publish></pubsub>", entry(jid, id))
+    publishing_entry(id, &entry(jid, id))
 }
 
 /// The whole iq.
 pub(crate) fn publish(jid: &str, id: &str, iq_id: &str) -> String {
     iq("set", "", iq_id, &publishing(jid, id))
+}
+
+/// The whole iq, with an entry of about `bytes` bytes.
+pub(crate) fn publish_of(jid: &str, id: &str, iq_id: &str, bytes: usize) -> String {
+    iq("set", "", iq_id, &publishing_entry(id, &entry_of(jid, id, bytes)))
 }
 
 /// The notification a server makes of it, for the relay that makes none.
@@ -51,21 +65,27 @@ pub(crate) fn notification(jid: &str, id: &str, to: &str) -> String {
     )
 }
 
-fn form(kind: &str, access: &str, max_items: &str) -> String {
+fn form(kind: &str, access: &str, max_items: &str, more: &[(&str, &str)]) -> String {
     let field = |k: &str, v: &str| format!("<field var='{k}'><value>{v}</value></field>");
     format!(
         "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'>\
-         <value>{NS}#{kind}</value></field>{}{}{}{}</x>",
+         <value>{NS}#{kind}</value></field>{}{}{}{}{}</x>",
         field("pubsub#access_model", access),
         field("pubsub#persist_items", "1"),
         field("pubsub#deliver_payloads", "1"),
         field("pubsub#max_items", max_items),
+        more.iter().map(|(k, v)| field(k, v)).collect::<String>(),
     )
 }
 
 /// Make sure the account's microblog node exists with this access model and size.
 pub(crate) async fn set_up(c: &mut Client, access: &str, max_items: &str) -> Res<()> {
-    let f = form("node_config", access, max_items);
+    set_up_with(c, access, max_items, &[]).await
+}
+
+/// The same, with more fields in the form.
+pub(crate) async fn set_up_with(c: &mut Client, access: &str, max_items: &str, more: &[(&str, &str)]) -> Res<()> {
+    let f = form("node_config", access, max_items, more);
     let create = format!("<pubsub xmlns='{NS}'><create node='{NODE}'/><configure>{f}</configure></pubsub>");
     let mut tries = 0;
     let made = loop {
@@ -220,10 +240,14 @@ impl Examine for Page {
     }
 }
 
+/// The payload that subscribes `me` to the node.
+pub(crate) fn subscribing(me: &str) -> String {
+    format!("<pubsub xmlns='{NS}'><subscribe node='{NODE}' jid='{me}'/></pubsub>")
+}
+
 /// Subscribe explicitly to the publisher's node.
 pub(crate) async fn subscribe(c: &mut Client, publisher: &str) -> Res<()> {
-    let me = bare(&c.jid).to_string();
-    let p = format!("<pubsub xmlns='{NS}'><subscribe node='{NODE}' jid='{me}'/></pubsub>");
+    let p = subscribing(bare(&c.jid));
     let r = c.iq("set", publisher, &p).await?;
     if has(&r, "subscribed") || !has(&r, "<subscription") { Ok(()) } else { Err(format!("subscribe: {}", show(&r))) }
 }

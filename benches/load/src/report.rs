@@ -40,6 +40,21 @@ fn secured(l: &Line) -> bool {
 }
 
 const CPU: &str = "cpu_us_per_op";
+const POST: &str = "cpu_us_per_post";
+const WIRE: &str = "wire_bytes_per_post";
+
+/// Messages one way between local clients and far domains.
+fn far_chat(l: &Line, way: &str) -> bool {
+    is(l, "s2s-chat") && text(l, "way") == way && l.get("acks") != Some(&Value::Bool(true))
+}
+
+/// Posts to 10,000 followers on far domains.
+fn far_fanout(l: &Line, via: &str, multicast: bool) -> bool {
+    is(l, "s2s-fanout")
+        && text(l, "via") == via
+        && at(l, "followers", 10_000.0)
+        && l.get("multicast") == Some(&Value::Bool(multicast))
+}
 
 const ROWS: &[Row] = &[
     Row {
@@ -77,6 +92,102 @@ const ROWS: &[Row] = &[
         marks: ("12", "16"),
         of: |l| is(l, "fanout") && text(l, "via") == "presence" && at(l, "followers", 10_000.0),
         key: CPU,
+    },
+    Row {
+        title: "message arriving from another server, 50 pairs, window 4",
+        marks: ("", ""),
+        of: |l| far_chat(l, "in") && l.get("window").is_some(),
+        key: CPU,
+    },
+    Row {
+        title: "message arriving from another server, 1,000 a second",
+        marks: ("", ""),
+        of: |l| far_chat(l, "in") && at(l, "rate", 1000.0),
+        key: CPU,
+    },
+    Row {
+        title: "message leaving for another server, 50 pairs, window 4",
+        marks: ("", ""),
+        of: |l| far_chat(l, "out") && l.get("window").is_some(),
+        key: CPU,
+    },
+    Row {
+        title: "message leaving for another server, 1,000 a second",
+        marks: ("", ""),
+        of: |l| far_chat(l, "out") && at(l, "rate", 1000.0),
+        key: CPU,
+    },
+    Row {
+        title: "notification, 10,000 explicit subscribers on 10 other servers",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "subscribe", false),
+        key: CPU,
+    },
+    Row {
+        title: "post of 2 kB, 10,000 explicit subscribers on 10 other servers",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "subscribe", false),
+        key: POST,
+    },
+    Row {
+        title: "bytes on the wire of such a post, 10,000 explicit subscribers on 10 other servers",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "subscribe", false),
+        key: WIRE,
+    },
+    Row {
+        title: "notification, 10,000 explicit subscribers on 10 other servers, multicast announced",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "subscribe", true),
+        key: CPU,
+    },
+    Row {
+        title: "post of 2 kB, 10,000 explicit subscribers on 10 other servers, multicast announced",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "subscribe", true),
+        key: POST,
+    },
+    Row {
+        title: "bytes on the wire of such a post, 10,000 explicit subscribers on 10 other servers, multicast announced",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "subscribe", true),
+        key: WIRE,
+    },
+    Row {
+        title: "notification, 10,000 followers by presence on 10 other servers",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "presence", false),
+        key: CPU,
+    },
+    Row {
+        title: "post of 2 kB, 10,000 followers by presence on 10 other servers",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "presence", false),
+        key: POST,
+    },
+    Row {
+        title: "bytes on the wire of such a post, 10,000 followers by presence on 10 other servers",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "presence", false),
+        key: WIRE,
+    },
+    Row {
+        title: "notification, 10,000 followers by presence on 10 other servers, multicast announced",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "presence", true),
+        key: CPU,
+    },
+    Row {
+        title: "post of 2 kB, 10,000 followers by presence on 10 other servers, multicast announced",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "presence", true),
+        key: POST,
+    },
+    Row {
+        title: "bytes on the wire of such a post, 10,000 followers by presence on 10 other servers, multicast announced",
+        marks: ("", ""),
+        of: |l| far_fanout(l, "presence", true),
+        key: WIRE,
     },
     Row {
         title: "page of 20 posts of 100, max_items",
@@ -152,6 +263,10 @@ const SIDE: &[(&str, &str)] = &[
     ("CPU % while idle", "idle_cpu_pct"),
     ("CPU µs a publish while filling", "setup_cpu_us_per_publish"),
     ("answer, bytes", "bytes_per_answer"),
+    ("stanzas a post", "stanzas_per_post"),
+    ("bytes of XML a post", "xml_bytes_per_post"),
+    ("bytes on the wire a post", WIRE),
+    ("CPU µs a follower while subscribing", "setup_cpu_us_per_follower"),
 ];
 
 fn median(mut v: Vec<f64>) -> Option<f64> {
@@ -236,7 +351,9 @@ fn table(lines: &[Line]) -> String {
                     .filter(|(_, k)| part.iter().any(|l| number(l, k).is_some()))
                     .map(|(name, k)| format!("| {name} |{}\n", row_of(k)))
                     .collect();
-                if !details.is_empty() && !many {
+                // Rows that show the same lines by another figure have the same details.
+                let own = row.key != POST && row.key != WIRE;
+                if own && !details.is_empty() && !many {
                     let runs = cells.iter().map(|c| format!(" {} |", c.len())).collect::<String>();
                     side += &format!(
                         "\n#### {title}\n\n| |{head}\n|---|{}\n{details}| runs |{runs}\n",

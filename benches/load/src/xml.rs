@@ -47,6 +47,11 @@ impl Framer {
         Framer { depth: 1, ..Framer::new() }
     }
 
+    /// The stream header, directly after it was found.
+    pub(crate) fn header(&self) -> &[u8] {
+        &self.bytes[self.start..self.pos]
+    }
+
     /// Forget everything: a new stream starts (after TLS or SASL).
     pub(crate) fn reset(&mut self) {
         *self = Framer::new();
