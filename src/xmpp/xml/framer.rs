@@ -203,7 +203,8 @@ impl Framer {
     /// is looked at again with every read.
     fn header_end(&self) -> Result<Option<usize>, XmlError> {
         let bytes = self.pending();
-        if matches!(bytes, [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, ..] | [_, 0, ..]) {
+        // UTF-16, told by what is there of it, so that it makes no difference how it is cut.
+        if matches!(bytes, [0xfe | 0xff | 0, ..] | [b'<', 0, ..]) {
             return Err(XmlError::BadEncoding);
         }
         let mut at = 0;

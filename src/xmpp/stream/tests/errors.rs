@@ -195,6 +195,11 @@ fn a_condition_we_do_not_know_is_undefined() {
          </stream:error>",
     );
     assert_eq!(house.said(), "</stream:stream>");
+    // Where it points to is for a log.
+    let error = StreamError::new(Condition::UndefinedCondition).with_text("see-other-host a:1");
+    assert_eq!(house.events, [Event::Closed(Some(error))]);
+    let mut house = House::bound();
+    house.hear("<stream:error><flooded xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>");
     assert_eq!(house.events, [Event::Closed(Some(Condition::UndefinedCondition.into()))]);
 }
 

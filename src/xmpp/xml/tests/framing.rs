@@ -134,6 +134,12 @@ fn what_is_no_header_has_its_error() {
         (&long, XmlError::TooBig),
     ] {
         assert_eq!(frames(&[header.as_bytes()], &Limits::client()).1, Some(error), "{header}");
+        let bytes: Vec<&[u8]> = header.as_bytes().chunks(1).collect();
+        assert_eq!(frames(&bytes, &Limits::client()).1, Some(error), "{header}");
+    }
+    for start in [&b"\xfe\xff"[..], b"\xff\xfe", b"k\0", b"\0k", b" \0"] {
+        let cut: Vec<&[u8]> = start.chunks(1).collect();
+        assert_eq!(frames(&cut, &Limits::client()), frames(&[start], &Limits::client()), "{start:?}");
     }
     let latin1 =
         frames(&[b"<stream:stream to='\xe9' xmlns:stream='http://etherx.jabber.org/streams'>"], &Limits::client());
