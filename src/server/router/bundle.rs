@@ -67,17 +67,24 @@ impl Reach {
         self.domains().get(domain).filter(|known| known.until > now).map(|known| known.addresses_max)
     }
 
-    fn learn(&self, domain: &str, addresses_max: usize, until: Timestamp, now: Timestamp) {
+    /// Whether `domain` should be asked. Until there is an answer nobody asks again. When too many are remembered
+    /// already the others are not asked, and get one stanza for each user.
+    fn begins_to_ask(&self, domain: &str, now: Timestamp) -> bool {
         let mut domains = self.domains();
-        if domains.len() >= DOMAINS_MAX && !domains.contains_key(domain) {
+        if domains.len() >= DOMAINS_MAX {
             domains.retain(|_, known| known.until > now);
-            if domains.len() >= DOMAINS_MAX
-                && let Some(any) = domains.keys().next().cloned()
-            {
-                domains.remove(&any);
-            }
         }
-        domains.insert(domain.into(), Known { until, addresses_max });
+        let has_room = domains.len() < DOMAINS_MAX || domains.contains_key(domain);
+        if has_room {
+            domains.insert(domain.into(), Known { until: now + UNANSWERED_FOR, addresses_max: 0 });
+        }
+        has_room
+    }
+
+    fn learn(&self, domain: &str, addresses_max: usize, now: Timestamp) {
+        if let Some(known) = self.domains().get_mut(domain) {
+            *known = Known { until: now + KNOWN_FOR, addresses_max };
+        }
     }
 
     /// A domain that answers a message or presence of ours with an error refused to pass it on; unless it could not be
@@ -233,17 +240,16 @@ impl<'a> Bundle<'a> {
     /// Asks a domain, in the name of ours, whether it passes on what is meant for many.
     async fn ask(&self, domain: &str) {
         let (Ok(to), Ok(from)) = (Jid::new(domain), Jid::new(self.from.domain())) else { return };
-        let now = self.router.clock.now();
-        // Until there is an answer nobody asks again.
-        self.router.reach.learn(domain, 0, now + UNANSWERED_FOR, now);
+        if !self.router.reach.begins_to_ask(domain, self.router.clock.now()) {
+            return;
+        }
         let mut iq = Stanza::new(Kind::Iq(IqType::Get)).from(from);
         iq.content.push(&Element::builder("query", ns::DISCO_INFO).build());
         let (reach, clock) = (Arc::clone(&self.router.reach), Arc::clone(&self.router.clock));
         let domain: Box<str> = domain.into();
         let then = Box::new(move |answer: Option<Stanza>| {
             if let Some(max) = addresses_max(answer.as_ref()) {
-                let now = clock.now();
-                reach.learn(&domain, max, now + KNOWN_FOR, now);
+                reach.learn(&domain, max, clock.now());
             }
         });
         self.router.ask(to, iq, then).await;

@@ -7,7 +7,9 @@
 
 mod expansion;
 
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 
 use serde::Deserialize;
 use xmpp::form::{Field, FieldType, Form, FormType};
@@ -19,8 +21,10 @@ use crate::extension::{BoxFuture, Caller, Extension, Kit, Mount, Spec, To, Xep};
 use crate::router::Router;
 use crate::router::bundle::{ADDRESSES_MAX, MULTICAST_FORM, SPREAD_BYTES_MAX};
 
-/// Recipients served before others get a turn on the thread.
+/// Recipients served side by side, so that those whose messages are stored wait for the disk together.
 const RECIPIENTS_PER_TURN: usize = 64;
+
+type Serving<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The section of the configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -78,19 +82,28 @@ impl Multicast {
         if is_stored && recipients.len().saturating_mul(content.as_bytes().len()) > SPREAD_BYTES_MAX {
             return Err(StanzaError::not_acceptable().with_text("too much for so many: send it to fewer at a time"));
         }
-        for (served, to) in recipients.into_iter().enumerate() {
-            let mut one = Stanza { head: stanza.head.clone(), content: content.clone() };
-            one.head.to = Some(to);
-            match one.head.kind {
-                Kind::Presence(_) => router.presence_to(one).await,
-                _ => router.route(Caller { jid: from.clone(), session: None }, one).await,
-            }
-            if served % RECIPIENTS_PER_TURN == RECIPIENTS_PER_TURN - 1 {
-                tokio::task::yield_now().await;
-            }
+        for turn in recipients.chunks(RECIPIENTS_PER_TURN) {
+            let serving = turn.iter().map(|to| -> Serving<'_> {
+                let one = Stanza { head: stanza.head.clone().to(to.clone()), content: content.clone() };
+                match one.head.kind {
+                    Kind::Presence(_) => Box::pin(router.presence_to(one)),
+                    _ => Box::pin(router.route(Caller { jid: from.clone(), session: None }, one)),
+                }
+            });
+            all(serving.collect()).await;
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
+}
+
+/// Waits for all of them, and begins them in their order.
+async fn all(mut serving: Vec<Serving<'_>>) {
+    std::future::poll_fn(|cx| {
+        serving.retain_mut(|one| one.as_mut().poll(cx).is_pending());
+        if serving.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 impl crate::extension::Multicast for Multicast {
