@@ -181,14 +181,19 @@ impl Stream {
         let key = key.trim();
         let refusal = if self.needs_tls() {
             StanzaError::policy_violation().with_text("TLS comes first")
-        } else if !self.permitted.dialback {
-            StanzaError::not_authorized().with_text("dialback is not permitted")
         } else if !self.settings.serves(&pair.to) {
             StanzaError::item_not_found()
-        } else if self.settings.serves(&pair.from) || key.is_empty() || key.len() > KEY_BYTES_MAX {
-            StanzaError::not_acceptable()
         } else if self.pairs.has_heard(&pair.from, &pair.to) {
             return self.answer(Name::Result, pair, None, &Verdict::Valid);
+        } else if self.pairs.external.as_deref() == Some(&*pair.from) && self.pairs.of_peer() < self.settings.pairs_max
+        {
+            // The certificate has answered that already (XEP-0220 section 2.1.1, the first note).
+            self.pairs.asked_of_us.push(pair.clone());
+            return self.handle_dialback(pair, Verdict::Valid);
+        } else if !self.permitted.dialback {
+            StanzaError::not_authorized().with_text("dialback is not permitted")
+        } else if self.settings.serves(&pair.from) || key.is_empty() || key.len() > KEY_BYTES_MAX {
+            StanzaError::not_acceptable()
         } else if self.pairs.asked_of_us.contains(pair) {
             // There will be one answer, to the first.
             return;

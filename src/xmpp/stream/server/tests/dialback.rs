@@ -105,6 +105,20 @@ fn requests_that_cannot_be_granted_get_the_error_for_it() {
 }
 
 #[test]
+fn a_certificate_answers_for_its_domain() {
+    let mut house = House::accepted(&[HEADER, BIDI, AUTH, HEADER]);
+    house.verdict = None;
+    house.hear(request(PEER, CHAT));
+    assert_eq!(house.said(), result(CHAT, PEER, "valid"));
+    assert!(matches!(house.happened()[..], [Event::Heard { .. }, Event::Authenticated { .. }]));
+    assert!(house.stream.may_send(CHAT, PEER));
+    house.hear(request(PEER, CHAT));
+    assert_eq!((house.said(), house.happened()), (result(CHAT, PEER, "valid"), vec![]));
+    house.hear(request(ROOMS, CHAT));
+    assert!(matches!(house.happened()[..], [Event::Dialback { .. }]), "another is to be judged");
+}
+
+#[test]
 fn elements_without_addresses_end_the_stream() {
     for element in [
         "<db:result from='capulet.example'>k</db:result>",
