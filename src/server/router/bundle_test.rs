@@ -1,6 +1,7 @@
 //! What leaves for many on other servers: who is asked, what is put together, and that everybody gets it once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -19,14 +20,17 @@ use crate::session::{SessionLimits, Sessions};
 
 const TAIL: &str = " from='romeo@here.example' id='1' type='headline'><x xmlns='urn:x'>&lt;</x></message>";
 
-/// A road that keeps what it is given, except for one domain.
+/// A road that keeps what it is given, except for one domain; and where the bytes are that frames share.
 #[derive(Default)]
-struct Kept(Mutex<Vec<Stanza>>);
+struct Kept(Mutex<Vec<Stanza>>, Mutex<BTreeSet<usize>>);
 
 impl Road for Kept {
     fn send(&self, _local: &str, remote: &str, frame: Frame) -> Result<(), StanzaError> {
         if remote == "closed.example" {
             return Err(StanzaError::remote_server_not_found());
+        }
+        if let Frame::Addressed { after, .. } = &frame {
+            self.1.lock().unwrap().insert(after.as_ptr().addr());
         }
         let mut bytes = Vec::new();
         frame.write(&mut bytes);
@@ -59,7 +63,8 @@ fn jid(text: &str) -> Jid {
 }
 
 async fn send(router: &Router, tail: &'static str, is_kept: bool, to: &[Jid]) -> Vec<Jid> {
-    let mut bundle = Bundle::message(router, jid("romeo@here.example"), Bytes::from_static(tail.as_bytes()), is_kept);
+    let tail = Bytes::from_static(tail.as_bytes());
+    let mut bundle = Bundle::message(router, jid("romeo@here.example"), tail, is_kept);
     for to in to {
         bundle.add(to.clone()).await;
     }
@@ -146,6 +151,16 @@ async fn what_may_be_stored_is_not_put_together_beyond_what_may_be_stored() {
     let sent = road.0.lock().unwrap().iter().map(recipients).collect::<Vec<_>>();
     assert_eq!(sent.concat(), to);
     assert!(sent.iter().all(|one| one.len() <= 4), "{sent:?}");
+}
+
+#[tokio::test]
+async fn all_frames_share_the_bytes_of_one_rendering() {
+    let (router, road) = stage();
+    let to: Vec<Jid> = (0..50).map(|at| jid(&format!("u{at}@d{}.example", at % 10))).collect();
+    send(&router, TAIL, false, &to).await;
+    let told = road.take().into_iter().filter(|one| matches!(one.head.kind, Kind::Message(_)));
+    assert_eq!(told.count(), 50);
+    assert_eq!(road.1.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
