@@ -7,6 +7,7 @@
 //! so that every byte of a conversation can be replayed in a test.
 #![forbid(unsafe_code)]
 
+pub mod datetime;
 pub mod form;
 pub mod jid;
 pub mod limits;

@@ -70,6 +70,34 @@ pub const ACKS: &str = "urn:xmpp:sm:3";
 pub const TIME: &str = "urn:xmpp:time";
 /// XEP-0203: Delayed Delivery.
 pub const DELAY: &str = "urn:xmpp:delay";
+/// XEP-0280: Message Carbons.
+pub const CARBONS: &str = "urn:xmpp:carbons:2";
+/// XEP-0280: Message Carbons, the rules of its section 6.1.
+pub const CARBONS_RULES: &str = "urn:xmpp:carbons:rules:0";
+/// XEP-0297: Stanza Forwarding.
+pub const FORWARD: &str = "urn:xmpp:forward:0";
+/// XEP-0313: Message Archive Management.
+pub const ARCHIVE: &str = "urn:xmpp:mam:2";
+/// XEP-0313: Message Archive Management, what came with version 0.7.
+pub const ARCHIVE_EXTENDED: &str = "urn:xmpp:mam:2#extended";
+/// XEP-0334: Message Processing Hints.
+pub const HINTS: &str = "urn:xmpp:hints";
+/// XEP-0359: Unique and Stable Stanza IDs.
+pub const STANZA_IDS: &str = "urn:xmpp:sid:0";
+/// XEP-0424: Message Retraction.
+pub const RETRACT: &str = "urn:xmpp:message-retract:1";
+/// XEP-0424: Message Retraction, of messages in an archive.
+pub const RETRACT_TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
+/// XEP-0085: Chat State Notifications.
+pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
+/// XEP-0184: Message Delivery Receipts.
+pub const RECEIPTS: &str = "urn:xmpp:receipts";
+/// XEP-0333: Displayed Markers.
+pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
+/// XEP-0045: Multi-User Chat, what a room says to users.
+pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+/// XEP-0249: Direct MUC Invitations.
+pub const DIRECT_INVITATION: &str = "jabber:x:conference";
 /// XEP-0220: Server Dialback.
 pub const DIALBACK: &str = "jabber:server:dialback";
 /// XEP-0220: Server Dialback, stream feature.
