@@ -146,10 +146,14 @@ pub enum Reply {
 /// The end of a handler: a result, or a stanza error for the caller.
 pub type Answer = Result<Reply, StanzaError>;
 
-/// Messages addressed to local accounts: the delivery rules of RFC 6121 section 8.
+/// Messages of and to local accounts: the delivery rules of RFC 6121 section 8. `sender` is the local session that
+/// sent the message, if one did: what the house itself or another server says has none.
 pub trait Messages: Send + Sync + 'static {
     /// Delivers, stores or bounces `stanza`, whose `from` is true and whose `to` is a local account or resource.
-    fn message(&self, stanza: Stanza) -> BoxFuture<()>;
+    fn message(&self, sender: Option<Arc<Session>>, stanza: Stanza) -> BoxFuture<()>;
+
+    /// Sees `stanza` off, whose `to` is an address of `domain`, another server's.
+    fn departs(&self, sender: Arc<Session>, domain: Box<str>, stanza: Stanza) -> BoxFuture<()>;
 }
 
 /// Forms that an account's own services asked for and that come back in messages (XEP-0060 section 8.6).

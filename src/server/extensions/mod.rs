@@ -2,8 +2,10 @@
 //!
 //! Extensions are built in an order the compiler checks: what one needs of another is an argument.
 
+pub mod archive;
 pub mod blocking;
 pub mod caps;
+pub mod carbons;
 pub mod disco;
 pub mod messages;
 pub mod multicast;
@@ -37,8 +39,9 @@ pub fn furnish(
     let books = roster::Books::new(kit);
     let blocks = blocking::Blocks::new(kit);
     let announcer = presence::Announcer::new(kit, &books, &blocks);
-    let offline = offline::Offline::new(kit, config);
-    let delivery = messages::Delivery::new(kit, accounts, &offline);
+    let archive = archive::Archive::new(kit, &books, sections.take("archive")?)?;
+    let offline = offline::Offline::new(kit, &archive, config);
+    let delivery = messages::Delivery::new(kit, accounts, &offline, &archive);
     let needs = presence::Needs {
         accounts,
         books: &books,
@@ -54,8 +57,10 @@ pub fn furnish(
         roster::Roster::new(&books, &announcer, config),
         presence::Presence::new(kit, &needs, config),
         delivery,
+        archive::Service::new(&archive, &offline, config),
         offline,
         multicast::Multicast::new(kit, sections.take("multicast")?),
+        Arc::new(carbons::Carbons),
         caps::Caps::new(kit),
         Arc::new(ping::Ping),
         Arc::new(version::Version),

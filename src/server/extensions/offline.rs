@@ -6,20 +6,26 @@
 //!
 //! Kept: normal and chat messages that say something. Not kept: chat states alone (XEP-0085), what carries
 //! `<no-store/>`, and what comes when the queue is full.
+//!
+//! What is in the archive of the account (XEP-0313) is not kept a second time: the queue says where it is. Who reads
+//! the archive gets nothing from the queue that is or will be in its pages.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use store::{CommitError, Fault, Page};
+use bytes::Bytes;
+use store::{Batch, CommitError, Fault, Page};
 use xmpp::stanza::{Child, Content, Kind, MessageType};
 use xmpp::{BareJid, Jid, Stanza, ns};
 
+use super::archive::{Archive, Fetched, splice};
 use crate::config::Config;
 use crate::extension::{Extension, Kit, Listener, Mount, Pending, Spec, To, Xep};
 use crate::router::Router;
-use crate::runtime::{Clock, Timestamp, rfc3339};
+use crate::runtime::{Clock, Timestamp};
 use crate::session::Session;
-use crate::tables::offline::{Kept, Queues};
+use crate::tables::archive::Place;
+use crate::tables::offline::{Head, Kept, Message, Queues, Turn};
 
 /// Microseconds a message is kept for: a year.
 const KEPT_FOR: u64 = 365 * 24 * 60 * 60 * 1_000_000;
@@ -28,10 +34,6 @@ const PAGE: Page = Page { rows_max: 100, bytes_max: 512 * 1024 };
 /// How often a queue is given to a resource that reads slowly is up to [`Listener::minute_passed`]; this many
 /// accounts at most can wait for that.
 const WAITING_MAX: usize = 10_000;
-/// XEP-0334.
-const HINTS: &str = "urn:xmpp:hints";
-/// XEP-0085.
-const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 
 /// Keeps messages for accounts that are away.
 #[expect(missing_debug_implementations, reason = "there is nothing to show")]
@@ -39,6 +41,7 @@ pub struct Offline {
     // The router owns the wiring, the wiring owns this.
     router: Weak<Router>,
     clock: Arc<dyn Clock>,
+    archive: Arc<Archive>,
     queues: Queues,
     messages_max: u64,
     bytes_max: u64,
@@ -48,7 +51,7 @@ pub struct Offline {
 
 static SPEC: Spec = Spec {
     name: "offline",
-    xeps: &[Xep::complete(160, "1.0.1"), Xep::complete(203, "2.0"), Xep::partial(334, "1.0.0")],
+    xeps: &[Xep::complete(160, "1.0.1"), Xep::complete(203, "2.0"), Xep::complete(334, "1.0.0")],
     config: "",
 };
 
@@ -64,12 +67,13 @@ pub enum Outcome {
 }
 
 impl Offline {
-    /// Keeps messages in the kit's store.
+    /// Keeps messages in the kit's store, beside those in `archive`.
     #[must_use]
-    pub fn new(kit: &Kit, config: &Config) -> Arc<Self> {
+    pub fn new(kit: &Kit, archive: &Arc<Archive>, config: &Config) -> Arc<Self> {
         Arc::new(Self {
             router: Arc::downgrade(&kit.router),
             clock: Arc::clone(&kit.clock),
+            archive: Arc::clone(archive),
             queues: Queues::new(Arc::clone(&kit.store)),
             messages_max: config.limits.offline_messages_per_account_max as u64,
             // What is kept must fit into the mailbox of who reads it, with room for what else goes there.
@@ -92,7 +96,7 @@ impl Offline {
         // Nobody but us speaks of when we held it up.
         let domain = account.domain();
         stanza.content = stanza.content.without(|child| is_delay_of(child, domain));
-        stanza.content.push_bytes("delay", ns::DELAY, delay(domain, now).as_bytes());
+        stanza.content.push_bytes("delay", ns::DELAY, &splice::delay(domain, now));
         self.append(account, now, &stanza).await
     }
 
@@ -110,19 +114,75 @@ impl Offline {
     }
 
     async fn append(&self, account: &BareJid, now: Timestamp, stanza: &Stanza) -> Result<Outcome, Fault> {
-        let bytes = stanza.render();
+        self.add(account, now, Message::Whole(stanza.render())).await
+    }
+
+    /// Notes that the archived message at `place` waits. Nobody need know when there is no room: it is archived.
+    pub async fn refer(&self, account: &BareJid, place: Place) {
+        if let Err(error) = self.add(account, place.time, Message::Archived(place)).await {
+            tracing::error!(%account, %error, "an archived message could not be kept");
+        }
+    }
+
+    async fn add(&self, account: &BareJid, received: Timestamp, message: Message) -> Result<Outcome, Fault> {
         let turn = self.queues.turn(account.as_str()).await;
         let head = self.queues.head(account.as_str()).await?;
-        if head.messages >= self.messages_max || head.bytes + bytes.len() as u64 > self.bytes_max {
+        let bytes = match &message {
+            Message::Whole(stanza) => stanza.len() as u64,
+            Message::Archived(_) => 0,
+        };
+        if head.messages >= self.messages_max || head.bytes + bytes > self.bytes_max {
             return Ok(Outcome::Refused);
         }
-        let receipt = self.queues.append(turn, head, now, &bytes).await.map_err(fault)?;
+        let receipt = self.queues.append(turn, head, received, &message).await.map_err(fault)?;
         receipt.durable().await?;
-        // A resource may have come while the message was on its way into the queue.
+        self.somebody_came(account).await;
+        Ok(Outcome::Kept)
+    }
+
+    /// Room in the queue of `account` for one archived message, held until it is dropped.
+    pub(super) async fn room<'a>(&'a self, account: &'a BareJid) -> Result<Room<'a>, Fault> {
+        let turn = self.queues.turn(account.as_str()).await;
+        let head = self.queues.head(account.as_str()).await?;
+        let has_room = head.messages < self.messages_max && head.bytes <= self.bytes_max;
+        Ok(Room { offline: self, turn, head, has_room })
+    }
+
+    /// A resource may have come while a message was on its way into the queue.
+    pub(super) async fn somebody_came(&self, account: &BareJid) {
         if let Some(session) = self.reader(account) {
             self.deliver(&session).await;
         }
-        Ok(Outcome::Kept)
+    }
+
+    /// What is archived from `first` to `last` was given to a resource of `account`: it need not wait any more.
+    pub(super) async fn was_served(&self, account: &BareJid, first: Place, last: Place) {
+        if let Err(error) = self.strike(account, first, last).await {
+            tracing::error!(%account, %error, "offline messages could not be read");
+        }
+    }
+
+    async fn strike(&self, account: &BareJid, first: Place, last: Place) -> Result<(), Fault> {
+        // Nothing is new after this: who looks without a turn may at worst strike less.
+        if self.queues.head(account.as_str()).await?.messages == 0 {
+            return Ok(());
+        }
+        let turn = self.queues.turn(account.as_str()).await;
+        let mut after = None;
+        loop {
+            let (kept, is_all) = self.queues.behind(account.as_str(), after, PAGE).await?;
+            after = kept.last().map(|kept| kept.place);
+            let served: Vec<Kept> = kept
+                .into_iter()
+                .filter(|kept| matches!(kept.message, Message::Archived(place) if first <= place && place <= last))
+                .collect();
+            if !served.is_empty() {
+                let _applied = self.queues.remove(&turn, &served).await.map_err(fault)?;
+            }
+            if is_all {
+                return Ok(());
+            }
+        }
     }
 
     /// A resource of `account` that takes messages.
@@ -152,24 +212,34 @@ impl Offline {
         }
     }
 
-    /// `true` when nothing is left.
+    /// `true` when nothing is left that the session takes.
     async fn empty(&self, account: &BareJid, session: &Session) -> Result<bool, Fault> {
         let turn = self.queues.turn(account.as_str()).await;
         if self.queues.head(account.as_str()).await?.messages == 0 {
             return Ok(true);
         }
+        let mut after = None;
         loop {
-            let (kept, is_all) = self.queues.first(account.as_str(), PAGE).await?;
+            let (kept, is_all) = self.queues.behind(account.as_str(), after, PAGE).await?;
+            after = kept.last().map(|kept| kept.place);
             let oldest = self.clock.now().saturating_sub(KEPT_FOR);
             let mut done = Vec::with_capacity(kept.len());
-            let found = kept.len();
+            let mut is_blocked = false;
             for message in kept {
-                if message.received >= oldest && !hand(session, &message) {
-                    break;
+                if message.received < oldest {
+                    done.push(message);
+                    continue;
                 }
-                done.push(message);
+                match self.to_deliver(account, session, &message).await? {
+                    ToDeliver::Now(bytes) if hand(session, &bytes) => done.push(message),
+                    ToDeliver::Now(_) => {
+                        is_blocked = true;
+                        break;
+                    }
+                    ToDeliver::Never => done.push(message),
+                    ToDeliver::OtherWay => {}
+                }
             }
-            let is_blocked = done.len() < found;
             if !done.is_empty() {
                 // Applied is enough: should it not survive, the messages come twice and none is missing.
                 let _applied = self.queues.remove(&turn, &done).await.map_err(fault)?;
@@ -179,6 +249,55 @@ impl Offline {
             }
         }
     }
+
+    async fn to_deliver(&self, account: &BareJid, session: &Session, kept: &Kept) -> Result<ToDeliver, Fault> {
+        let place = match &kept.message {
+            Message::Whole(stanza) => return Ok(ToDeliver::Now(stanza.clone())),
+            Message::Archived(place) => *place,
+        };
+        let read = session.state().archive_read;
+        if let Some(read) = read
+            && !(read.reached_end && place > read.to)
+        {
+            return Ok(ToDeliver::OtherWay);
+        }
+        let message = match self.archive.message(account, place).await? {
+            Fetched::Message(message) => message,
+            Fetched::NotYet => return Ok(ToDeliver::OtherWay),
+            Fetched::Gone => return Ok(ToDeliver::Never),
+        };
+        let mut tail = splice::stanza_id(account.as_str(), place);
+        tail.extend_from_slice(&splice::delay(account.domain(), kept.received));
+        Ok(ToDeliver::Now(splice::with_child(&message, &tail)))
+    }
+}
+
+/// What to do with a message that waits.
+enum ToDeliver {
+    Now(Bytes),
+    /// The session gets it from the archive, or who brings it looks here again.
+    OtherWay,
+    /// It is gone.
+    Never,
+}
+
+/// Room in a queue.
+pub(super) struct Room<'a> {
+    offline: &'a Offline,
+    turn: Turn<'a>,
+    head: Head,
+    has_room: bool,
+}
+
+impl Room<'_> {
+    /// Adds to `batch` that the archived message at `place` waits, if there is room. What is held here may be dropped
+    /// when the batch is applied.
+    pub(super) fn put(&self, place: Place, batch: &mut Batch) {
+        if self.has_room {
+            let message = Message::Archived(place);
+            self.offline.queues.put(&self.turn, self.head, place.time, &message, batch);
+        }
+    }
 }
 
 fn is_delay_of(child: &Child, domain: &str) -> bool {
@@ -186,18 +305,8 @@ fn is_delay_of(child: &Child, domain: &str) -> bool {
 }
 
 /// Delivers if the mailbox is at most half full afterwards.
-fn hand(session: &Session, message: &Kept) -> bool {
-    session.mailbox.has_room(message.stanza.len()) && session.deliver(message.stanza.clone())
-}
-
-/// XEP-0203: where and when the message was held up.
-fn delay(domain: &str, now: Timestamp) -> String {
-    let mut from = Vec::new();
-    xmpp::xml::escape_attr(&mut from, domain);
-    let from = String::from_utf8_lossy(&from);
-    // To the second, as the examples have it: what matters is the day and the hour.
-    let stamp = rfc3339(now - now % 1_000_000);
-    format!("<delay xmlns='{}' from='{from}' stamp='{stamp}'>Offline Storage</delay>", ns::DELAY)
+fn hand(session: &Session, stanza: &Bytes) -> bool {
+    session.mailbox.has_room(stanza.len()) && session.deliver(stanza.clone())
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -213,8 +322,8 @@ fn worth(stanza: &Stanza) -> Worth {
         return Worth::Nothing;
     }
     let content = &stanza.content;
-    let says_something = content.has("store", HINTS)
-        || content.children().any(|child| child.ns() != CHAT_STATES && !child.is("thread", ns::CLIENT));
+    let says_something = content.has("store", ns::HINTS)
+        || content.children().any(|child| child.ns() != ns::CHAT_STATES && !child.is("thread", ns::CLIENT));
     if !says_something {
         return Worth::Nothing;
     }
@@ -222,7 +331,7 @@ fn worth(stanza: &Stanza) -> Worth {
 }
 
 fn is_transient(content: &Content) -> bool {
-    content.has("no-store", HINTS)
+    content.has("no-store", ns::HINTS)
 }
 
 fn fault(error: CommitError) -> Fault {
@@ -298,13 +407,5 @@ mod tests {
             let stanza = Stanza::parse(stanza.into(), &Limits::server()).unwrap();
             assert_eq!(worth(&stanza), expected, "{type_} {content}");
         }
-    }
-
-    #[test]
-    fn the_delay_says_who_and_when() {
-        assert_eq!(
-            delay("capulet.com", 1_031_699_305_000_007),
-            "<delay xmlns='urn:xmpp:delay' from='capulet.com' stamp='2002-09-10T23:08:25Z'>Offline Storage</delay>"
-        );
     }
 }

@@ -161,7 +161,7 @@ impl Router {
         };
         match stanza.head.kind {
             Kind::Iq(type_) => self.iq(caller, type_, destination, stanza).await,
-            Kind::Message(_) => self.message(destination, stanza).await,
+            Kind::Message(_) => self.message(caller.session, destination, stanza).await,
             Kind::Presence(_) => self.presence_to(stanza).await,
         }
     }
@@ -184,7 +184,7 @@ impl Router {
                 }
             }
             Destination::Account(_) if matches!(stanza.head.kind, Kind::Message(_)) => {
-                Box::pin(self.hand_over(stanza)).await;
+                Box::pin(self.hand_over(None, stanza)).await;
             }
             // An answer to a question of the house.
             Destination::Account(_) | Destination::Domain(_) => {
@@ -242,26 +242,29 @@ impl Router {
         }
     }
 
-    async fn message(&self, destination: Destination, stanza: Stanza) {
+    async fn message(&self, sender: Option<Arc<Session>>, destination: Destination, stanza: Stanza) {
         match destination {
             Destination::Account(account) => match &self.wiring().forms {
                 Some(forms) if stanza.content.has("x", ns::DATA_FORMS) => {
                     if let Some(stanza) = forms.submitted(account.clone(), stanza).await {
-                        self.message_in(account.as_str(), stanza).await;
+                        self.message_in(sender, account.as_str(), stanza).await;
                     }
                 }
-                _ => self.message_in(account.as_str(), stanza).await,
+                _ => self.message_in(sender, account.as_str(), stanza).await,
             },
-            Destination::Resource(full) => self.message_in(full.as_bare_str(), stanza).await,
+            Destination::Resource(full) => self.message_in(sender, full.as_bare_str(), stanza).await,
             Destination::Domain(_) => match &self.wiring().multicast {
                 Some(multicast) if stanza.content.has("addresses", ns::ADDRESS) => multicast.spread(stanza).await,
                 _ => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
             },
-            Destination::Remote(domain) => self.relay(&domain, stanza).await,
+            Destination::Remote(domain) => match (&self.wiring().messages, sender) {
+                (Some(rules), Some(sender)) => rules.departs(sender, domain, stanza).await,
+                _ => self.relay(&domain, stanza).await,
+            },
         }
     }
 
-    async fn message_in(&self, account: &str, stanza: Stanza) {
+    async fn message_in(&self, sender: Option<Arc<Session>>, account: &str, stanza: Stanza) {
         if let Some(from) = &stanza.head.from
             && let Err(error) = self.guard(Direction::Inbound, account, from, &stanza).await
         {
@@ -271,11 +274,11 @@ impl Router {
             }
             return;
         }
-        self.hand_over(stanza).await;
+        self.hand_over(sender, stanza).await;
     }
 
     /// A message to an account that may pass.
-    async fn hand_over(&self, stanza: Stanza) {
+    async fn hand_over(&self, sender: Option<Arc<Session>>, stanza: Stanza) {
         if stanza.head.kind.is_error()
             && let Some(to) = stanza.head.to.as_ref().filter(|to| to.is_bare())
         {
@@ -284,7 +287,7 @@ impl Router {
             self.tell(|listener| listener.bounced(&account, &stanza)).await;
         }
         match &self.wiring().messages {
-            Some(rules) => rules.message(stanza).await,
+            Some(rules) => rules.message(sender, stanza).await,
             None => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
         }
     }
@@ -319,7 +322,7 @@ impl Router {
     }
 
     /// Hands `stanza` to the server of `domain`, or tells its sender why not.
-    async fn relay(&self, domain: &str, stanza: Stanza) {
+    pub async fn relay(&self, domain: &str, stanza: Stanza) {
         let Err(error) = self.relay_frame(stanza.head.from.as_ref(), domain, Frame::Whole(stanza.render())) else {
             return;
         };

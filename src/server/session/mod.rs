@@ -21,6 +21,7 @@ use self::interest::Interest;
 use self::mailbox::{Frame, Mailbox};
 use crate::config::ResourceConflict;
 use crate::runtime::Timestamp;
+use crate::tables::archive::Place;
 
 /// Seconds at the allowed rate that a quiet stream may send at once.
 const BURST_SECONDS: u64 = 4;
@@ -52,6 +53,19 @@ pub struct State {
     pub settling: Option<Box<Settling>>,
     /// Who was sent directed presence and must hear of the end (RFC 6121 section 4.6.5).
     pub directed: BTreeSet<Jid>,
+    /// Whether it wants copies of what the account's other resources say and hear (XEP-0280).
+    pub wants_carbons: bool,
+    /// How far it has read its archive, if it has (XEP-0313).
+    pub archive_read: Option<ArchiveRead>,
+}
+
+/// How far a session has read the archive of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveRead {
+    /// The last message it was given.
+    pub to: Place,
+    /// Whether that was the last one there was.
+    pub reached_end: bool,
 }
 
 /// What a resource was told of nodes while it settles in: the last item, news, or both, with the node's version.

@@ -4,6 +4,7 @@
 //! tables, and offers functions that load and functions that add to a batch; committing is the caller's.
 
 pub mod accounts;
+pub mod archive;
 pub mod blocklist;
 pub mod cache;
 pub mod elements;
@@ -56,6 +57,14 @@ pub enum Table {
     AffiliationsByEntity = 0x27,
     /// node, sequence -> what is to be deleted of it: everything, or the items up to the sequence.
     NodeRemains = 0x28,
+    /// account, place -> archived message.
+    Archive = 0x30,
+    /// account, contact, block -> nothing: where messages with the contact are.
+    ArchiveByContact = 0x31,
+    /// account -> how much is archived.
+    ArchiveHeads = 0x32,
+    /// account -> what is archived.
+    ArchivePreferences = 0x33,
 }
 
 impl Table {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! account           -> head: next place, messages, bytes
-//! account, place    -> when it came, the message
+//! account, place    -> when it came, the message or where it is archived
 //! ```
 //!
 //! Places only grow, so messages come out in the order they went in, whatever the clock does. The head bounds the
@@ -16,10 +16,15 @@ use store::{Batch, CommitError, Fault, KeyBuilder, KeyReader, Page, Receipt, Sto
 use tokio::sync::MutexGuard;
 
 use super::Table;
+use super::archive;
 use super::row::{Reader, Writer};
 use super::turns::Turns;
 
 const FORMAT: u8 = 1;
+/// The format of a row whose message is in the archive.
+const ARCHIVED: u8 = 2;
+/// What such a row counts for.
+const ARCHIVED_BYTES: u64 = 64;
 
 /// One message kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +33,44 @@ pub struct Kept {
     pub place: u64,
     /// When it came, in microseconds since the Unix epoch.
     pub received: u64,
+    /// What is to be delivered.
+    pub message: Message,
+}
+
+/// A message that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
     /// The whole stanza.
-    pub stanza: Bytes,
+    Whole(Bytes),
+    /// It is in the archive of the account.
+    Archived(archive::Place),
+}
+
+impl Message {
+    fn weigh(&self) -> u64 {
+        match self {
+            Self::Whole(stanza) => stanza.len() as u64,
+            Self::Archived(_) => ARCHIVED_BYTES,
+        }
+    }
+
+    fn to_row(&self, received: u64) -> Bytes {
+        match self {
+            Self::Whole(stanza) => Writer::new(FORMAT).u64(received).bytes(stanza).finish(),
+            Self::Archived(place) => Writer::new(ARCHIVED).u64(received).u64(place.time).u64(place.chance).finish(),
+        }
+    }
+
+    fn read(row: Bytes) -> Result<(u64, Self), Fault> {
+        const WHAT: &str = "offline messages";
+        if row.first() == Some(&ARCHIVED) {
+            let mut row = Reader::new(row, ARCHIVED, WHAT)?;
+            let received = row.u64()?;
+            return Ok((received, Self::Archived(archive::Place { time: row.u64()?, chance: row.u64()? })));
+        }
+        let mut row = Reader::new(row, FORMAT, WHAT)?;
+        Ok((row.u64()?, Self::Whole(row.bytes()?)))
+    }
 }
 
 /// How much is kept for one account.
@@ -74,34 +115,45 @@ impl Queues {
         Ok(Head { next: row.u64()?, messages: row.u64()?, bytes: row.u64()? })
     }
 
-    /// Adds `stanza`, received at `received` (microseconds since the Unix epoch), behind the others.
+    /// Adds `message`, received at `received` (microseconds since the Unix epoch), behind the others, to `batch`.
     ///
-    /// `head` is what [`head`](Self::head) answered during the same turn. The message may be acknowledged when the
-    /// receipt is durable; for that the turn need not be kept.
+    /// `head` is what [`head`](Self::head) answered during the same turn, which lasts until the batch is applied. The
+    /// message may be acknowledged when it is durable; for that the turn need not be kept.
+    pub fn put(&self, turn: &Turn<'_>, head: Head, received: u64, message: &Message, batch: &mut Batch) {
+        batch.put(key(turn.account, head.next), message.to_row(received));
+        let after = Head { next: head.next + 1, messages: head.messages + 1, bytes: head.bytes + message.weigh() };
+        put_head(batch, turn.account, after);
+    }
+
+    /// The same for a message that comes alone.
     pub async fn append(
         &self,
         turn: Turn<'_>,
         head: Head,
         received: u64,
-        stanza: &[u8],
+        message: &Message,
     ) -> Result<Receipt, CommitError> {
         let mut batch = Batch::new();
-        batch.put(key(turn.account, head.next), Writer::new(FORMAT).u64(received).bytes(stanza).finish());
-        let after = Head { next: head.next + 1, messages: head.messages + 1, bytes: head.bytes + stanza.len() as u64 };
-        put_head(&mut batch, turn.account, after);
+        self.put(&turn, head, received, message, &mut batch);
         self.store.commit(batch).await
     }
 
     /// The first messages of the queue, as many as fit in `page`, and whether that is all.
     pub async fn first(&self, account: &str, page: Page) -> Result<(Vec<Kept>, bool), Fault> {
+        self.behind(account, None, page).await
+    }
+
+    /// The same, of those behind the place `after`.
+    pub async fn behind(&self, account: &str, after: Option<u64>, page: Page) -> Result<(Vec<Kept>, bool), Fault> {
         let prefix = head_key(account);
-        let rows = self.store.scan(KeyBuilder::extend(&prefix).range().after(&prefix), page).await?;
+        let start = after.map_or_else(|| prefix.clone(), |after| key(account, after));
+        let rows = self.store.scan(KeyBuilder::extend(&prefix).range().after(&start), page).await?;
         let is_complete = rows.is_complete;
         let mut kept = Vec::with_capacity(rows.len());
         for (key, value) in rows {
             let place = KeyReader::after(&key, prefix.len()).u64()?;
-            let mut row = Reader::new(value, FORMAT, "offline messages")?;
-            kept.push(Kept { place, received: row.u64()?, stanza: row.bytes()? });
+            let (received, message) = Message::read(value)?;
+            kept.push(Kept { place, received, message });
         }
         Ok((kept, is_complete))
     }
@@ -113,7 +165,7 @@ impl Queues {
         for message in kept {
             batch.delete(key(turn.account, message.place));
             head.messages = head.messages.saturating_sub(1);
-            head.bytes = head.bytes.saturating_sub(message.stanza.len() as u64);
+            head.bytes = head.bytes.saturating_sub(message.message.weigh());
         }
         put_head(&mut batch, turn.account, head);
         self.store.commit(batch).await
@@ -154,11 +206,13 @@ mod tests {
         {
             let turn = queues.turn(account).await;
             let head = queues.head(account).await.unwrap();
-            queues.append(turn, head, received, text.as_bytes()).await.unwrap().durable().await.unwrap();
+            let message = Message::Whole(text.into());
+            queues.append(turn, head, received, &message).await.unwrap().durable().await.unwrap();
         }
         let (first, is_all) = queues.first(juliet, Page::rows(2)).await.unwrap();
         assert!(!is_all);
-        assert_eq!(first.iter().map(|kept| &kept.stanza[..]).collect::<Vec<_>>(), [&b"one"[..], b"two"]);
+        let texts = ["one", "two"].map(|text| Message::Whole(text.into()));
+        assert_eq!(first.iter().map(|kept| &kept.message).collect::<Vec<_>>(), texts.iter().collect::<Vec<_>>());
         let head = queues.head(juliet).await.unwrap();
         assert_eq!((head.messages, head.bytes), (3, 11));
 

@@ -46,7 +46,7 @@ async fn messages_follow_priorities() {
 
 #[tokio::test]
 async fn messages_wait_for_who_is_away_in_their_order() {
-    let stage = Stage::new().await;
+    let stage = Stage::unarchived(Arc::new(store::Memory::new())).await;
     stage.account("juliet@example.com").await;
     let romeo = stage.log_in(ROMEO).await;
     for number in 1..=4 {
@@ -60,7 +60,7 @@ async fn messages_wait_for_who_is_away_in_their_order() {
     assert!(romeo.ask(typing).await.is_empty());
 
     // A restart loses nothing; a negative priority does not fetch.
-    let stage = Stage::over(Arc::clone(&stage.store)).await;
+    let stage = Stage::unarchived(Arc::clone(&stage.store)).await;
     let juliet = stage.connect(JULIET).await;
     assert_eq!(juliet.ask("<presence><priority>-1</priority></presence>").await.len(), 1);
     let came: Vec<String> =
@@ -81,7 +81,7 @@ async fn messages_wait_for_who_is_away_in_their_order() {
 
 #[tokio::test]
 async fn what_a_lost_stream_never_read_is_not_lost() {
-    let stage = Stage::new().await;
+    let stage = Stage::unarchived(Arc::new(store::Memory::new())).await;
     stage.account("juliet@example.com").await;
     let (romeo, juliet) = (stage.log_in(ROMEO).await, stage.log_in(JULIET).await);
     romeo.send("<message to='juliet@example.com' type='chat'><body>one</body></message>").await;

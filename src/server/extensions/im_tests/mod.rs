@@ -2,6 +2,7 @@
 //! without streams, and what comes into their mailboxes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod archive;
 mod blocking;
 mod contacts;
 mod messages;
@@ -39,6 +40,15 @@ impl Stage {
 
     /// Another house over the same store, as after a restart.
     async fn over(store: Arc<dyn store::Store>) -> Self {
+        Self::furnished(store, "").await
+    }
+
+    /// A house without archives.
+    async fn unarchived(store: Arc<dyn store::Store>) -> Self {
+        Self::furnished(store, "[archive]\nenabled = false").await
+    }
+
+    async fn furnished(store: Arc<dyn store::Store>, sections: &str) -> Self {
         let clock = Arc::new(SimulatedClock::new(NOW));
         let ids = Arc::new(SeededIds::new(1));
         let mut config = Config::default();
@@ -59,7 +69,8 @@ impl Stage {
         ));
         let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
         let kit = Kit { store: Arc::clone(&store), router: Arc::clone(&router), clock: clock_, ids };
-        let extensions = super::furnish(&kit, &accounts, &config, &mut Sections::default()).unwrap();
+        let mut sections: Sections = Config::parse(sections, None).unwrap().sections;
+        let extensions = super::furnish(&kit, &accounts, &config, &mut sections).unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
         Self { router, clock, accounts, store }
     }

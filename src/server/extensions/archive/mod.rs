@@ -1,0 +1,253 @@
+//! XEP-0313: Message Archive Management, with XEP-0359 (stanza-ids) and XEP-0334 (hints).
+//!
+//! Every account has an archive of what it says and hears. A message is archived on both sides in one batch, and
+//! delivered when that is durable, with the id it has in the recipient's archive: whoever was told an id can ask for
+//! it after a power cut. What is kept is the stanza as it was delivered; pages are put together from those bytes.
+//!
+//! [`Archive`] is what other extensions use; [`Service`] answers queries.
+
+mod preferences;
+mod request;
+mod serve;
+pub(super) mod splice;
+pub(super) mod worth;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use store::{Batch, CommitError, Fault, Store};
+use xmpp::{BareJid, Jid, Stanza};
+
+pub use self::serve::Service;
+use super::messages::Ticket;
+use super::roster::Books;
+use crate::config::ConfigError;
+use crate::extension::{Kit, Spec, Xep};
+use crate::runtime::{Clock, Ids, Timestamp};
+use crate::tables::archive::{Arrival, Keep, Ledger, Ledgers, Place, Policy, Preferences};
+
+/// Microseconds in a day.
+const DAY: u64 = 24 * 60 * 60 * 1_000_000;
+/// Archives looked at each minute for what is too old.
+const SWEEP_ACCOUNTS: usize = 200;
+
+static SPEC: Spec = Spec {
+    name: "archive",
+    xeps: &[Xep::complete(313, "1.1.3"), Xep::complete(359, "0.7.0"), Xep::complete(441, "0.2.0")],
+    config: include_str!("config.toml"),
+};
+
+/// The section `[archive]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Whether there are archives at all.
+    pub enabled: bool,
+    /// For accounts that never said what they want.
+    pub default: DefaultPolicy,
+    /// Days a message is kept; 0 is forever.
+    pub days_max: u64,
+    /// Bytes of one account's archive.
+    pub bytes_per_account_max: u64,
+    /// Messages in one page.
+    pub page_messages_max: usize,
+    /// Addresses in one account's preferences.
+    pub preferences_max: usize,
+}
+
+/// A policy as the configuration names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultPolicy {
+    /// Everything.
+    Always,
+    /// Contacts in the roster.
+    Roster,
+    /// Nothing.
+    Never,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            default: DefaultPolicy::Always,
+            days_max: 0,
+            bytes_per_account_max: 268_435_456,
+            page_messages_max: 100,
+            preferences_max: 1_000,
+        }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), ConfigError> {
+        for (name, value) in [
+            ("bytes_per_account_max", self.bytes_per_account_max),
+            ("page_messages_max", self.page_messages_max as u64),
+            ("preferences_max", self.preferences_max as u64),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::new(format!("`archive.{name}` is 0, which would refuse everything"))
+                    .with_hint("leave the key out for the default, or say `enabled = false`"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The archive of one account.
+pub(super) type Account = Ledger<Ticket>;
+
+/// The archives of all accounts.
+#[expect(missing_debug_implementations, reason = "there is nothing to show")]
+pub struct Archive {
+    ledgers: Ledgers<Ticket>,
+    store: Arc<dyn Store>,
+    books: Arc<Books>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    settings: Settings,
+    /// The account whose archive was last looked at for what is too old.
+    swept: Mutex<String>,
+}
+
+impl Archive {
+    /// The archives in the kit's store, as the section `[archive]` wants them.
+    ///
+    /// # Errors
+    /// When a bound is zero.
+    pub fn new(kit: &Kit, books: &Arc<Books>, settings: Settings) -> Result<Arc<Self>, ConfigError> {
+        settings.check()?;
+        let router = Arc::downgrade(&kit.router);
+        let is_online = move |account: &str| router.upgrade().is_some_and(|router| router.sessions.any(account));
+        let policy = match settings.default {
+            DefaultPolicy::Always => Policy::Always,
+            DefaultPolicy::Roster => Policy::Roster,
+            DefaultPolicy::Never => Policy::Never,
+        };
+        let preferences = Preferences { default: policy, ..Preferences::default() };
+        Ok(Arc::new(Self {
+            ledgers: Ledgers::new(Arc::clone(&kit.store), preferences, is_online),
+            store: Arc::clone(&kit.store),
+            books: Arc::clone(books),
+            clock: Arc::clone(&kit.clock),
+            ids: Arc::clone(&kit.ids),
+            settings,
+            swept: Mutex::default(),
+        }))
+    }
+
+    /// Whether `stanza` is one that archives are for.
+    pub(super) fn is_for(&self, stanza: &Stanza) -> bool {
+        self.settings.enabled && worth::is_worthy(stanza)
+    }
+
+    /// The archive of `account`, if it wants messages with `contact` archived.
+    pub(super) async fn open_for(&self, account: &BareJid, contact: &Jid) -> Result<Option<Arc<Account>>, Fault> {
+        let ledger = self.ledgers.open(account).await?;
+        let is_wanted = match ledger.preferences().decide(contact) {
+            Policy::Always => true,
+            Policy::Never => false,
+            Policy::Roster => {
+                let book = self.books.open(account).await?;
+                book.contact(contact.as_bare_str()).is_some_and(|contact| contact.is_listed)
+            }
+        };
+        Ok(is_wanted.then_some(ledger))
+    }
+
+    /// Gives `message` a place in `ledger`.
+    pub(super) fn add(
+        &self,
+        ledger: &Arc<Account>,
+        contact: &Jid,
+        is_outgoing: bool,
+        message: &[u8],
+        batch: &mut Batch,
+    ) -> InAir {
+        let mut chance = [0; 8];
+        self.ids.fill(&mut chance);
+        let arrival = Arrival {
+            now: self.clock.now(),
+            chance: u64::from_be_bytes(chance),
+            contact: contact.as_str(),
+            is_outgoing,
+            message,
+        };
+        let place = ledger.add(&arrival, batch);
+        InAir { ledger: Arc::clone(ledger), place }
+    }
+
+    /// The message at `place` in the archive of `account`.
+    pub(super) async fn message(&self, account: &BareJid, place: Place) -> Result<Fetched, Fault> {
+        let ledger = self.ledgers.open(account).await?;
+        if place >= ledger.horizon() {
+            return Ok(Fetched::NotYet);
+        }
+        let entry = self.ledgers.get(&ledger, place).await?;
+        Ok(entry.map_or(Fetched::Gone, |entry| Fetched::Message(entry.message)))
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// What is kept now.
+    fn keep(&self) -> Keep {
+        let since = match self.settings.days_max {
+            0 => 0,
+            days => self.clock.now().saturating_sub(days.saturating_mul(DAY)),
+        };
+        Keep { since, bytes_max: self.settings.bytes_per_account_max }
+    }
+
+    /// Makes room if the archive is too full. Bounded: what is left is for the next message.
+    pub(super) async fn make_room(&self, ledger: &Account) {
+        if ledger.size().1 <= self.settings.bytes_per_account_max {
+            return;
+        }
+        if let Err(error) = self.ledgers.trim(ledger, self.keep()).await {
+            tracing::error!(account = %ledger.account(), %error, "an archive could not be trimmed");
+        }
+    }
+
+    /// Removes what is too old from a few archives, each time from others.
+    async fn sweep(&self, _now: Timestamp) -> Result<(), CommitError> {
+        if self.settings.days_max == 0 {
+            return Ok(());
+        }
+        let after = self.swept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let accounts = self.ledgers.accounts(&after, SWEEP_ACCOUNTS).await?;
+        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = accounts.last().cloned().unwrap_or_default();
+        for account in accounts {
+            let Ok(account) = BareJid::new(&account) else { continue };
+            let ledger = self.ledgers.open(&account).await?;
+            self.ledgers.trim(&ledger, self.keep()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What became of an archived message.
+pub(super) enum Fetched {
+    /// It is there.
+    Message(Bytes),
+    /// It is on its way, or behind one that is.
+    NotYet,
+    /// It was too old.
+    Gone,
+}
+
+/// A message on its way into an archive. Dropped before it landed, it lets those behind it pass.
+pub(super) struct InAir {
+    pub(super) ledger: Arc<Account>,
+    pub(super) place: Place,
+}
+
+impl Drop for InAir {
+    fn drop(&mut self) {
+        self.ledger.abandon(self.place);
+    }
+}

@@ -1,0 +1,235 @@
+//! Answers queries: pages of results, the form, and what an archive begins and ends with (XEP-0313 sections 4 and 5).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use store::Fault;
+use xmpp::paging::Page as Described;
+use xmpp::xml::{WithAttribute as _, element_bytes};
+use xmpp::{BareJid, Element, StanzaError, ns};
+
+use super::request::{FORM, Page, Query};
+use super::splice::Wrapping;
+use super::{Account, Archive, SPEC};
+use crate::config::Config;
+use crate::extension::{Answer, Asked, Extension, Listener, Mount, Pending, Reply, Spec, To, fault};
+use crate::extensions::offline::Offline;
+use crate::runtime::{Timestamp, rfc3339};
+use crate::session::{ArchiveRead, Session};
+use crate::tables::archive::{Entry, Found, Place, Span, Want};
+
+/// Messages that can be asked for by their ids in one query.
+const IDS_MAX: usize = 250;
+
+/// Answers for the archives.
+#[expect(missing_debug_implementations, reason = "there is nothing to show")]
+pub struct Service {
+    pub(super) archive: Arc<Archive>,
+    offline: Arc<Offline>,
+    /// A page is no heavier than this, so that it fits into a mailbox beside other things.
+    page_bytes_max: usize,
+}
+
+impl Service {
+    /// Serves `archive`; what it serves need not be delivered from `offline` any more.
+    #[must_use]
+    pub fn new(archive: &Arc<Archive>, offline: &Arc<Offline>, config: &Config) -> Arc<Self> {
+        let (archive, offline) = (Arc::clone(archive), Arc::clone(offline));
+        Arc::new(Self { archive, offline, page_bytes_max: config.limits.mailbox_bytes_max / 8 })
+    }
+
+    pub(super) async fn open(&self, account: &BareJid) -> Result<Arc<Account>, StanzaError> {
+        self.archive.ledgers.open(account).await.map_err(|error| broken(&error))
+    }
+
+    async fn form(self: Arc<Self>, asked: Asked) -> Answer {
+        asked.require_owner()?;
+        Ok(Reply::Bytes { name: "query", ns: ns::ARCHIVE, bytes: Bytes::from_static(FORM.as_bytes()) })
+    }
+
+    async fn metadata(self: Arc<Self>, asked: Asked) -> Answer {
+        asked.require_owner()?;
+        let ledger = self.open(&asked.to).await?;
+        let mut metadata = Element::builder("metadata", ns::ARCHIVE);
+        for (name, is_from_end) in [("start", false), ("end", true)] {
+            let want = Want {
+                span: Span::ALL.since(self.archive.keep().since),
+                with: None,
+                messages_max: 1,
+                bytes_max: self.page_bytes_max,
+                is_from_end,
+            };
+            let found = self.archive.ledgers.read(&ledger, want).await.map_err(|error| broken(&error))?;
+            if let Some(entry) = found.entries.first() {
+                let end = Element::builder(name, ns::ARCHIVE)
+                    .attribute("id", entry.place.id().as_str())
+                    .attribute("timestamp", rfc3339(entry.place.time).as_str());
+                metadata = metadata.append(end.build());
+            }
+        }
+        Ok(Reply::Element(metadata.build()))
+    }
+
+    async fn query(self: Arc<Self>, asked: Asked) -> Answer {
+        asked.require_owner()?;
+        let Some(session) = asked.caller.session.clone() else { return Err(StanzaError::forbidden()) };
+        let query = Query::parse(&asked.open()?, IDS_MAX)?;
+        let ledger = self.open(&asked.to).await?;
+        let (found, span) = self.find(&ledger, &query).await?;
+        let page = Described {
+            first: found.entries.first().map(|entry| entry.place.id()),
+            last: found.entries.last().map(|entry| entry.place.id()),
+            index: Some(0).filter(|_| query.page == Page::First && !query.is_filtered),
+            // What a filter leaves is not counted: that would mean reading all of it.
+            count: Some(ledger.size().0).filter(|_| !query.is_filtered),
+        };
+        self.hand_over(&session, &asked.to, &query, &found.entries)?;
+        if query.with.is_none() && query.ids.is_none() && query.max != Some(0) {
+            let is_from_end = matches!(query.page, Page::Last | Page::Before(_));
+            self.was_read(&session, &asked.to, (&found, span, is_from_end)).await;
+        }
+        let complete = found.is_complete.then_some("true");
+        let fin = Element::builder("fin", ns::ARCHIVE).attribute("complete", complete).append(page.to_element());
+        Ok(Reply::Bytes { name: "fin", ns: ns::ARCHIVE, bytes: element_bytes(&fin.build()) })
+    }
+
+    /// What a query is for, and where it was looked for.
+    async fn find(&self, ledger: &Account, query: &Query) -> Result<(Found, Span), StanzaError> {
+        let ledgers = &self.archive.ledgers;
+        for anchor in &query.anchors {
+            let held = ledgers.get(ledger, *anchor).await.map_err(|error| broken(&error))?;
+            held.ok_or_else(StanzaError::item_not_found)?;
+        }
+        let mut span = query.span.since(self.archive.keep().since);
+        let is_from_end = match query.page {
+            Page::First => false,
+            Page::Last => true,
+            Page::After(place) => {
+                span = span.after(place);
+                false
+            }
+            Page::Before(place) => {
+                span = span.before(place);
+                true
+            }
+        };
+        let max = query.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
+        let want = Want {
+            span,
+            with: query.with.as_ref(),
+            messages_max: max.min(self.archive.settings.page_messages_max),
+            bytes_max: self.page_bytes_max,
+            is_from_end,
+        };
+        let found = match &query.ids {
+            None => ledgers.read(ledger, want).await.map_err(|error| broken(&error))?,
+            Some(ids) => {
+                let mut entries = Vec::with_capacity(ids.len());
+                for place in ids {
+                    let entry = ledgers.get(ledger, *place).await.map_err(|error| broken(&error))?;
+                    entries.push(entry.ok_or_else(StanzaError::item_not_found)?);
+                }
+                want.choose(entries)
+            }
+        };
+        Ok((found, span))
+    }
+
+    /// Puts the results into the mailbox of `session`.
+    fn hand_over(
+        &self,
+        session: &Session,
+        account: &BareJid,
+        query: &Query,
+        entries: &[Entry],
+    ) -> Result<(), StanzaError> {
+        let to = session.jid.clone().into();
+        let wrapping = Wrapping::new(&to, account.as_str(), query.query_id.as_deref());
+        let bytes = entries.iter().map(|entry| wrapping.len() + entry.message.len()).sum();
+        if entries.len() > 1 && !session.mailbox.has_room(bytes) {
+            return Err(StanzaError::resource_constraint().with_text("read what was sent before"));
+        }
+        let mut out = Vec::with_capacity(bytes);
+        let mut ends = Vec::with_capacity(entries.len());
+        let mut push = |entry: &Entry| {
+            wrapping.push(&mut out, entry.place, &entry.message);
+            ends.push(out.len());
+        };
+        if query.is_flipped {
+            entries.iter().rev().for_each(&mut push)
+        } else {
+            entries.iter().for_each(&mut push)
+        }
+        let page = Bytes::from(out);
+        let mut start = 0;
+        for end in ends {
+            session.deliver(page.slice(start..end));
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Notes how far the session knows its archive, so that offline messages don't tell it again.
+    async fn was_read(&self, session: &Session, account: &BareJid, (found, span, is_from_end): (&Found, Span, bool)) {
+        let first = found.entries.first().map_or(span.from, |entry| entry.place);
+        // An empty page tells that nothing is behind where it was asked for.
+        let to = found.entries.last().map_or(first, |entry| entry.place);
+        // The last page reaches the end whether or not it is the first one too.
+        let reached_end = span.to == Place::LAST && (found.is_complete || is_from_end);
+        {
+            let mut state = session.state();
+            let before = state.archive_read;
+            state.archive_read = Some(ArchiveRead {
+                to: before.map_or(to, |before| before.to.max(to)),
+                reached_end: reached_end || before.is_some_and(|before| before.reached_end && before.to >= to),
+            });
+        }
+        if !found.entries.is_empty() {
+            self.offline.was_served(account, first, to).await;
+        }
+    }
+}
+
+pub(super) fn broken(error: &Fault) -> StanzaError {
+    fault("an archive", error)
+}
+
+impl Listener for Service {
+    fn minute_passed(&self, now: Timestamp) -> Pending<()> {
+        let archive = Arc::clone(&self.archive);
+        Pending::later(async move {
+            if let Err(error) = archive.sweep(now).await {
+                tracing::error!(%error, "archives could not be rid of what is too old");
+            }
+        })
+    }
+
+    fn account_removed(&self, account: &BareJid) -> Pending<()> {
+        let (archive, account) = (Arc::clone(&self.archive), account.clone());
+        Pending::later(async move {
+            if let Err(error) = archive.ledgers.delete(account.as_str()).await {
+                tracing::error!(%account, %error, "the archive of a removed account is left behind");
+            }
+        })
+    }
+}
+
+impl Extension for Service {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn mount(self: Arc<Self>, at: &mut Mount) {
+        if self.archive.settings.enabled {
+            at.iq_set(To::ACCOUNT, ("query", ns::ARCHIVE), &self, Self::query);
+            at.iq_get(To::ACCOUNT, ("query", ns::ARCHIVE), &self, Self::form);
+            at.iq_get(To::ACCOUNT, ("metadata", ns::ARCHIVE), &self, Self::metadata);
+            at.iq_get(To::ACCOUNT, ("prefs", ns::ARCHIVE), &self, Self::preferences);
+            at.iq_set(To::ACCOUNT, ("prefs", ns::ARCHIVE), &self, Self::prefer);
+            at.feature(To::ACCOUNT, ns::ARCHIVE_EXTENDED);
+            at.feature(To::ACCOUNT, "urn:xmpp:mam:2#groupchat-field");
+            at.feature(To::ACCOUNT, ns::STANZA_IDS);
+        }
+        at.listener(self);
+    }
+}

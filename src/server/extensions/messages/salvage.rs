@@ -1,0 +1,68 @@
+//! Another way for what was put into the mailbox of a session that is gone, and never written to its stream.
+
+use xmpp::limits::Limits;
+use xmpp::stanza::Kind;
+use xmpp::{Jid, Stanza, StanzaError, ns};
+
+use super::clean::is_by;
+use super::{Delivery, Present};
+use crate::router::Router;
+use crate::router::rules::may_be_answered;
+use crate::session::Session;
+use crate::session::mailbox::Frame;
+use crate::tables::archive::Place;
+
+impl Delivery {
+    /// Finds another way for what is left in the mailbox of `session`: messages go where they would go had it not been
+    /// there, requests are answered as if it had not been. What its own account told it (copies, pages of its archive)
+    /// was for it alone.
+    pub async fn salvage(&self, session: &Session) {
+        let Some(router) = self.router.upgrade() else { return };
+        for frame in session.mailbox.drain() {
+            let Frame::Whole(bytes) = frame else { continue };
+            if !bytes.starts_with(b"<message") && !bytes.starts_with(b"<iq") {
+                continue;
+            }
+            let Ok(stanza) = Stanza::parse(bytes, &Limits::server()) else { continue };
+            let is_own = stanza.head.from.as_ref().is_some_and(|from| from.as_str() == session.jid.as_bare_str());
+            match stanza.head.kind {
+                Kind::Message(_) if is_own => {}
+                Kind::Message(_) => match archived_at(&stanza) {
+                    Some(place) => self.salvage_archived(&router, session, stanza, place).await,
+                    None if self.offline.was_kept(&stanza) => self.offline.keep_again(stanza).await,
+                    None => self.plain(std::sync::Arc::clone(&router), None, stanza).await,
+                },
+                Kind::Iq(_) if may_be_answered(stanza.head.kind) && stanza.head.from.is_some() => {
+                    router.bounce(&stanza, &StanzaError::service_unavailable()).await;
+                }
+                Kind::Iq(_) | Kind::Presence(_) => {}
+            }
+        }
+    }
+
+    /// An archived message is never bounced, and never given to who had a copy.
+    async fn salvage_archived(&self, router: &Router, lost: &Session, stanza: Stanza, place: Place) {
+        let Some(to) = &stanza.head.to else { return };
+        let mut present = Present::of(router, to);
+        let was_told = |session: &Session| {
+            let state = session.state();
+            state.wants_carbons && state.available.as_ref().is_some_and(|available| available.since <= place.time)
+        };
+        if present.available.iter().any(|resource| was_told(&resource.session)) {
+            return;
+        }
+        present.named = present.named.filter(|named| named.jid != lost.jid);
+        // With the bytes as they were: they say when the message was held up, if it was.
+        if present.give(router, &stanza.head, None, false, &mut || stanza.render()).is_err() {
+            self.offline.refer(&to.to_bare(), place).await;
+        }
+    }
+}
+
+/// Where in the archive of its recipient a message is.
+fn archived_at(stanza: &Stanza) -> Option<Place> {
+    let account = stanza.head.to.as_ref().map(Jid::as_bare_str)?;
+    let is_ours = |child: &&xmpp::stanza::Child| child.is("stanza-id", ns::STANZA_IDS) && is_by(child, account);
+    let id = stanza.content.children().find(is_ours)?.open().ok()?;
+    Place::parse(id.attr("id")?)
+}
