@@ -94,6 +94,9 @@ fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, Strin
     outcome
 }
 
+/// The DNS library warns of every odd answer, whole, and strangers decide what is asked: silent unless named in the filter.
+const QUIET: &str = "hickory_net=off,hickory_proto=off,hickory_resolver=off";
+
 /// Sends what is logged to standard error. Answers how to change the filter later.
 fn log(filter: &str) -> Result<impl Fn(&str) -> Outcome + use<>, String> {
     use tracing_subscriber::filter::EnvFilter;
@@ -102,7 +105,8 @@ fn log(filter: &str) -> Result<impl Fn(&str) -> Outcome + use<>, String> {
 
     let parse = |filter: &str| {
         let filter = std::env::var("CHIRRUP_LOG").unwrap_or_else(|_| filter.to_owned());
-        EnvFilter::try_new(&filter).map_err(|error| format!("`log`: `{filter}` is not a filter: {error}"))
+        EnvFilter::try_new(format!("{QUIET},{filter}"))
+            .map_err(|error| format!("`log`: `{filter}` is not a filter: {error}"))
     };
     let (layer, handle) = tracing_subscriber::reload::Layer::new(parse(filter)?);
     tracing_subscriber::registry()

@@ -19,6 +19,9 @@ use crate::runtime::Timestamp;
 /// Bytes a PEM file may have.
 const PEM_BYTES_MAX: u64 = 4 << 20;
 
+/// What else a path has to fulfil.
+type PathCheck<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), Error> + 'a;
+
 /// Certificates that are trusted.
 #[derive(Debug, Default)]
 pub(super) struct Roots {
@@ -102,7 +105,7 @@ impl Roots {
                 if found { Ok(()) } else { Err(Error::UnknownIssuer) }
             }
         });
-        let check = check.as_ref().map(|check| check as &dyn Fn(&VerifiedPath<'_>) -> Result<(), Error>);
+        let check = check.as_ref().map(|check| check as &PathCheck<'_>);
         verify(&self.anchors, leaf, chain, now, check)
     }
 }
@@ -113,7 +116,7 @@ pub(super) fn verify(
     leaf: &Leaf,
     chain: &[CertificateDer<'_>],
     now: Timestamp,
-    check: Option<&dyn Fn(&VerifiedPath<'_>) -> Result<(), Error>>,
+    check: Option<&PathCheck<'_>>,
 ) -> Result<(), Reason> {
     let Some((first, others)) = chain.split_first() else { return Err(Reason::NoCertificate) };
     let translate = |error: Error| translate(&error, leaf, chain);

@@ -13,6 +13,7 @@ mod posh;
 mod reason;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 
@@ -99,6 +100,8 @@ impl By {
 
 /// Places of a domain that dials us at which its certificate is looked up.
 const PLACES_MAX: usize = 4;
+/// How long that may take.
+const VOUCHING_MAX: Duration = Duration::from_secs(10);
 
 /// What we trust, and whom we ask about the rest. Shared by all links.
 pub struct Trust {
@@ -185,7 +188,8 @@ impl Trust {
             return valid(By::Pkix, leaf.not_after);
         }
         if let Met::Accepted = met
-            && let Some(until) = self.vouched(&leaf, peer, &wanted, now, trace).await
+            && let Ok(Some(until)) =
+                tokio::time::timeout(VOUCHING_MAX, self.vouched(&leaf, peer, &wanted, now, trace)).await
         {
             return valid(By::Dane, until);
         }

@@ -67,7 +67,8 @@ impl Zone {
         let mut records: Vec<Record> = set.records_without_rrsigs().cloned().collect();
         let insecure = name("insecure");
         let is_delegation = *owner == insecure && kind == RecordType::NS;
-        if !is_delegation && !(insecure.zone_of(owner) && kind != RecordType::NSEC) {
+        let is_unsigned = insecure.zone_of(owner) && kind != RecordType::NSEC;
+        if !is_delegation && !is_unsigned {
             let since = rcgen::date_time_ymd(2020, 1, 1);
             let signature = RRSIG::from_rrset(&set, DNSClass::IN, since, &self.signer).unwrap();
             records.push(Record::from_rdata(owner.clone(), TTL, RData::DNSSEC(DNSSECRData::RRSIG(signature))));
