@@ -7,6 +7,7 @@
 
 mod error;
 mod limits;
+pub mod s2s;
 mod sections;
 
 use std::net::SocketAddr;
@@ -18,10 +19,11 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 pub use error::ConfigError;
 pub use limits::Limits;
+pub use s2s::S2s;
 pub use sections::Sections;
 
 /// Top-level keys and sections the server reads itself.
-pub(crate) const OWN_KEYS: [&str; 12] = [
+pub(crate) const OWN_KEYS: [&str; 13] = [
     "data_directory",
     "admins",
     "registration",
@@ -30,6 +32,7 @@ pub(crate) const OWN_KEYS: [&str; 12] = [
     "host",
     "listen",
     "c2s",
+    "s2s",
     "store",
     "dns",
     "limits",
@@ -56,6 +59,8 @@ pub struct Config {
     pub listen: Listen,
     /// Client streams.
     pub c2s: C2s,
+    /// Server streams.
+    pub s2s: S2s,
     /// TLS towards everybody.
     pub tls: Tls,
     /// Where the data is kept, and how.
@@ -105,9 +110,9 @@ pub struct Listen {
     pub c2s: Vec<SocketAddr>,
     /// Clients, TLS from the first byte (XEP-0368).
     pub c2s_tls: Vec<SocketAddr>,
-    /// Servers, TLS by STARTTLS. Not served by this version.
+    /// Servers, TLS by STARTTLS (RFC 6120).
     pub s2s: Vec<SocketAddr>,
-    /// Servers, TLS from the first byte. Not served by this version.
+    /// Servers, TLS from the first byte (XEP-0368).
     pub s2s_tls: Vec<SocketAddr>,
     /// HTTP. Not served by this version.
     pub http: Vec<SocketAddr>,
@@ -120,8 +125,8 @@ impl Default for Listen {
         Self {
             c2s: on_loopback(5222),
             c2s_tls: on_loopback(5223),
-            s2s: Vec::new(),
-            s2s_tls: Vec::new(),
+            s2s: on_loopback(5269),
+            s2s_tls: on_loopback(5270),
             http: Vec::new(),
             https: Vec::new(),
         }
@@ -261,6 +266,7 @@ struct Own {
     registration: Registration,
     listen: Listen,
     c2s: C2s,
+    s2s: S2s,
     tls: Tls,
     store: StoreConfig,
     dns: Dns,
@@ -278,6 +284,7 @@ impl Default for Own {
             registration: Registration::default(),
             listen: Listen::default(),
             c2s: C2s::default(),
+            s2s: S2s::default(),
             tls: Tls::default(),
             store: StoreConfig::default(),
             dns: Dns::default(),
@@ -305,7 +312,7 @@ impl Default for Config {
 
 impl Config {
     /// The server's part of `config.example.toml`.
-    pub const EXAMPLE: &str = include_str!("own.toml");
+    pub const EXAMPLE: &str = concat!(include_str!("own.toml"), include_str!("s2s.toml"));
 
     /// Reads a file.
     ///
@@ -369,6 +376,7 @@ impl Config {
             registration: own.registration,
             listen: own.listen,
             c2s: own.c2s,
+            s2s: own.s2s,
             tls: own.tls,
             store: own.store,
             dns: own.dns,
@@ -381,6 +389,7 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.limits.check()?;
+        self.s2s.check()?;
         for (index, host) in self.hosts.iter().enumerate() {
             let domain = &host.domain;
             if domain.is_empty() || domain.len() > 1023 || domain.contains(['@', '/', ' ', ':']) {
@@ -412,8 +421,6 @@ impl Config {
         }
         // Refused rather than ignored: an administrator would count on them.
         let later = [
-            ("listen.s2s", self.listen.s2s.is_empty()),
-            ("listen.s2s_tls", self.listen.s2s_tls.is_empty()),
             ("listen.http", self.listen.http.is_empty()),
             ("listen.https", self.listen.https.is_empty()),
             ("admins", self.admins.is_empty()),
