@@ -9,17 +9,7 @@ use std::sync::Arc;
 use xmpp::StanzaError;
 
 use crate::config::s2s::{Action, DomainRule, Mode, S2s};
-
-/// Where to find a domain in place of what DNS says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Whether TLS begins with the first byte there.
-    pub is_direct_tls: bool,
-}
+use crate::net::seek::Override;
 
 /// The terms on which one domain is talked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +22,8 @@ pub struct Terms {
     pub require_valid_certificate: bool,
     /// Whether it may prove itself by dialback, and we to it.
     pub dialback: bool,
-    /// Where to find it, if not where DNS says.
-    pub place: Option<Place>,
-    /// The name asked for in TLS, and accepted in its certificate beside the domain.
-    pub tls_name: Option<String>,
+    /// Where to find it, and the name its certificate is for, if not as DNS says.
+    pub chosen: Option<Override>,
     /// Bytes that may wait for it.
     pub queue_bytes_max: usize,
     /// Bytes a second read from it, on average.
@@ -52,9 +40,6 @@ pub struct Policy {
     below: HashMap<Box<str>, Arc<Terms>>,
 }
 
-/// The port of servers without an SRV record (RFC 6120 section 3.2.2).
-const PORT: u16 = 5269;
-
 impl Policy {
     /// What `config` says.
     ///
@@ -66,8 +51,7 @@ impl Policy {
             tls_required: config.tls_required,
             require_valid_certificate: config.require_valid_certificate,
             dialback: config.dialback,
-            place: None,
-            tls_name: None,
+            chosen: None,
             queue_bytes_max: config.queue_bytes_max,
             read_bytes_per_second_max: config.read_bytes_per_second_max,
             connections_max: config.connections_per_domain_max,
@@ -120,37 +104,41 @@ impl Policy {
 }
 
 fn terms(rule: &DomainRule, otherwise: &Terms) -> Result<Terms, String> {
-    let place = rule.address.as_deref().map(|address| {
-        place(address, rule.direct_tls)
-            .ok_or_else(|| format!("`s2s.domain.address`: `{address}` is neither `host` nor `host:port`"))
-    });
+    let chosen = match rule.address.as_deref() {
+        Some(address) => {
+            let wrong = || format!("`s2s.domain.address`: `{address}` is neither `host` nor `host:port`");
+            let (host, port) = place(address).ok_or_else(wrong)?;
+            Some(Override { host: Some(host), port, is_direct: rule.direct_tls, tls_name: rule.tls_name.clone() })
+        }
+        None => rule.tls_name.clone().map(|name| Override { tls_name: Some(name), ..Override::default() }),
+    };
     Ok(Terms {
         is_allowed: rule.action == Action::Allow,
         tls_required: rule.tls_required.unwrap_or(otherwise.tls_required),
         require_valid_certificate: rule.require_valid_certificate.unwrap_or(otherwise.require_valid_certificate),
         dialback: rule.dialback.unwrap_or(otherwise.dialback),
-        place: place.transpose()?,
-        tls_name: rule.tls_name.clone(),
+        chosen,
         queue_bytes_max: rule.queue_bytes_max.unwrap_or(otherwise.queue_bytes_max),
         read_bytes_per_second_max: rule.read_bytes_per_second_max.unwrap_or(otherwise.read_bytes_per_second_max),
         connections_max: rule.connections_max.unwrap_or(otherwise.connections_max),
     })
 }
 
-fn place(address: &str, is_direct_tls: bool) -> Option<Place> {
+/// Host and port of `host`, `host:port`, an address, or an address and a port.
+fn place(address: &str) -> Option<(String, Option<u16>)> {
     if let Ok(socket) = address.parse::<std::net::SocketAddr>() {
-        return Some(Place { host: socket.ip().to_string(), port: socket.port(), is_direct_tls });
+        return Some((socket.ip().to_string(), Some(socket.port())));
     }
     let unbracketed = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     if let Ok(ip) = unbracketed.parse::<std::net::IpAddr>() {
-        return Some(Place { host: ip.to_string(), port: PORT, is_direct_tls });
+        return Some((ip.to_string(), None));
     }
     let (host, port) = match address.split_once(':') {
-        Some((host, port)) => (host, port.parse().ok()?),
-        None => (address, PORT),
+        Some((host, port)) => (host, Some(port.parse().ok()?)),
+        None => (address, None),
     };
     let is_name = !host.is_empty() && host.len() <= 255 && !host.contains([':', '/', '@', ' ', '[', ']']);
-    is_name.then(|| Place { host: host.to_owned(), port, is_direct_tls })
+    is_name.then(|| (host.to_owned(), port))
 }
 
 #[cfg(test)]
@@ -199,19 +187,18 @@ mod tests {
     #[test]
     fn places_are_read_in_every_notation() {
         for (text, host, port) in [
-            ("xmpp.verona.lit", "xmpp.verona.lit", 5269),
-            ("xmpp.verona.lit:5270", "xmpp.verona.lit", 5270),
-            ("192.0.2.1", "192.0.2.1", 5269),
-            ("192.0.2.1:1", "192.0.2.1", 1),
-            ("2001:db8::1", "2001:db8::1", 5269),
-            ("[2001:db8::1]", "2001:db8::1", 5269),
-            ("[2001:db8::1]:1", "2001:db8::1", 1),
+            ("xmpp.verona.lit", "xmpp.verona.lit", None),
+            ("xmpp.verona.lit:5270", "xmpp.verona.lit", Some(5270)),
+            ("192.0.2.1", "192.0.2.1", None),
+            ("192.0.2.1:1", "192.0.2.1", Some(1)),
+            ("2001:db8::1", "2001:db8::1", None),
+            ("[2001:db8::1]", "2001:db8::1", None),
+            ("[2001:db8::1]:1", "2001:db8::1", Some(1)),
         ] {
-            let place = place(text, true).unwrap();
-            assert_eq!((place.host.as_str(), place.port, place.is_direct_tls), (host, port, true), "{text}");
+            assert_eq!(place(text), Some((host.to_owned(), port)), "{text}");
         }
         for text in ["", ":1", "verona.lit:port", "verona.lit:70000", "a/b", "a b"] {
-            assert_eq!(place(text, false), None, "{text}");
+            assert_eq!(place(text), None, "{text}");
         }
     }
 }

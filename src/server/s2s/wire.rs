@@ -1,0 +1,156 @@
+//! One connection to another server, as bytes: what is to be written, what has been, and reading into the machine.
+//!
+//! Counts what it was given and what the transport has taken to the end, so that a link can tell which stanzas were
+//! wholly written when the connection is cut. Keeps no buffer while idle, as [`crate::net::connection`] does for
+//! clients.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use xmpp::stream::server::Stream;
+
+use crate::runtime::Transport;
+use crate::session::mailbox::Frame;
+
+/// Output above this many bytes is written before more is taken.
+pub(super) const OUTPUT_MARK: usize = 64 * 1024;
+/// Output buffers up to this many bytes are kept while idle.
+const KEPT_OUTPUT_BYTES: usize = 512;
+/// Bytes read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// How long the transport may take for its last bytes.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// A transport and its output.
+pub(super) struct Wire {
+    transport: Option<Transport>,
+    out: Vec<u8>,
+    written: usize,
+    unflushed: bool,
+    /// Bytes given to be written, from the beginning.
+    given: u64,
+    /// Bytes the transport has taken and flushed, from the beginning.
+    flushed: u64,
+    /// Bytes read, from the beginning.
+    pub(super) read: u64,
+}
+
+impl Wire {
+    /// Nothing written yet.
+    pub(super) fn new(transport: Transport) -> Self {
+        Self { transport: Some(transport), out: Vec::new(), written: 0, unflushed: false, given: 0, flushed: 0, read: 0 }
+    }
+
+    /// Takes what the machine has to say.
+    pub(super) fn transmit(&mut self, stream: &mut Stream) {
+        self.given += stream.poll_transmit(&mut self.out) as u64;
+    }
+
+    /// Adds a stanza. Returns where it ends: it is wholly written when as many bytes [are](Self::flushed).
+    pub(super) fn write(&mut self, frame: &Frame) -> u64 {
+        let before = self.out.len();
+        frame.write(&mut self.out);
+        self.given += (self.out.len() - before) as u64;
+        self.given
+    }
+
+    /// Adds white space, which says nothing but that we are here.
+    pub(super) fn write_space(&mut self) {
+        self.out.push(b' ');
+        self.given += 1;
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) const fn waiting(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Bytes that were wholly written, from the beginning.
+    pub(super) const fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    /// Writes as much as the transport takes. `Ok` when it takes no more or nothing is left.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
+        while let Some(rest) = self.out.get(self.written..)
+            && !rest.is_empty()
+        {
+            match Pin::new(&mut *transport).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(bytes)) => {
+                    self.written += bytes;
+                    self.unflushed = true;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        let waiting = self.out.len() - self.written;
+        if waiting == 0 && !self.out.is_empty() {
+            self.written = 0;
+            if self.out.capacity() > KEPT_OUTPUT_BYTES {
+                self.out = Vec::new();
+            } else {
+                self.out.clear();
+            }
+        }
+        if self.unflushed
+            && let Poll::Ready(flushed) = Pin::new(transport).poll_flush(cx)
+        {
+            flushed?;
+            self.unflushed = false;
+            self.flushed = self.given - waiting as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads once, into the machine. How many bytes; none at the end.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<usize>> {
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(0)) };
+        let count = SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(transport).poll_read(cx, &mut buffer))?;
+            stream.handle_bytes(buffer.filled());
+            Poll::Ready(io::Result::Ok(buffer.filled().len()))
+        });
+        let count = ready!(count)?;
+        self.read += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes everything, without reading: before TLS starts, and at the end.
+    pub(super) async fn flush(&mut self, stream: &mut Stream) -> io::Result<()> {
+        self.transmit(stream);
+        std::future::poll_fn(|cx| {
+            self.poll_write(cx)?;
+            if self.waiting() == 0 && !self.unflushed { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Takes the transport away, to put TLS over it.
+    pub(super) fn take(&mut self) -> io::Result<Transport> {
+        self.transport.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Puts a transport in place of the one taken.
+    pub(super) fn put(&mut self, transport: Transport) {
+        self.transport = Some(transport);
+    }
+
+    /// Ends the connection in an orderly way, if the transport does so in time.
+    pub(super) async fn shutdown(mut self) {
+        let Some(mut transport) = self.transport.take() else { return };
+        let ending = std::future::poll_fn(|cx| Pin::new(&mut transport).poll_shutdown(cx));
+        let _unheard = tokio::time::timeout(SHUTDOWN, ending).await;
+    }
+}
