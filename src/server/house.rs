@@ -15,13 +15,17 @@ use crate::extensions;
 use crate::net::c2s::{self, Door};
 use crate::net::connection::Transport;
 use crate::net::listen::{self, Admission};
+use crate::net::seek::Seeker;
 use crate::net::streams::Streams;
 use crate::net::tls::Tls;
+use crate::net::trust::Trust;
 use crate::router::Router;
 use crate::runtime::{
     self, Clock, Dialer, DnsResolver, Ids, Resolver, ScriptedDialer, ScriptedResolver, SystemClock, SystemIds,
     TcpDialer,
 };
+use crate::s2s::policy::Policy;
+use crate::s2s::{self, Federation};
 use crate::session::interest::Interests;
 use crate::session::{SessionLimits, Sessions};
 use crate::tables::accounts::Accounts;
@@ -48,7 +52,10 @@ pub struct House {
     pub resolver: Arc<dyn Resolver>,
     /// Where connections to other machines are made.
     pub dialer: Arc<dyn Dialer>,
+    /// Streams with other servers.
+    pub federation: Arc<Federation>,
     admission: Arc<Admission>,
+    admission_s2s: Arc<Admission>,
 }
 
 /// The parts of the outside world a house is given.
@@ -117,8 +124,25 @@ impl House {
         let tls = load_tls(&config).await?;
         let streams = Streams::new(&config, &router);
         let admission = Admission::new(config.limits.connections_max, config.limits.connections_per_address_max);
+        let s2s = &config.s2s;
+        let admission_s2s = Admission::new(s2s.connections_max, s2s.connections_per_address_max);
+        let federation = federate(&config, &world, &router, &tls).await?;
         let World { clock, ids, store, resolver, dialer } = world;
-        Ok(Arc::new(Self { config, router, accounts, tls, streams, clock, ids, store, resolver, dialer, admission }))
+        Ok(Arc::new(Self {
+            config,
+            router,
+            accounts,
+            tls,
+            streams,
+            clock,
+            ids,
+            store,
+            resolver,
+            dialer,
+            federation,
+            admission,
+            admission_s2s,
+        }))
     }
 
     /// Builds all that `config` asks for over an empty memory, and throws it away: whether every section has an
@@ -132,6 +156,7 @@ impl House {
 
     async fn furnish(config: &Config, world: &World) -> Result<(Arc<Router>, Arc<Accounts>), String> {
         let World { clock, ids, store, .. } = world;
+        Policy::new(&config.s2s)?;
         let mut hosts = Vec::new();
         for host in &config.hosts {
             let domain = Jid::new(&host.domain)
@@ -167,6 +192,11 @@ impl House {
         c2s::serve(self, transport, door, peer).await;
     }
 
+    /// Serves another server on any byte stream: what the listeners do, and what tests do without a socket.
+    pub async fn attach_server(self: Arc<Self>, transport: Transport, door: s2s::Door, peer: IpAddr) {
+        self.federation.serve(transport, door, peer).await;
+    }
+
     /// How long to wait before reading on, after `bytes` were read for `session`.
     pub fn pace(&self, session: &crate::session::Session, bytes: usize) -> Option<Duration> {
         session.pace(bytes, self.config.limits.read_bytes_per_second_max, self.clock.now())
@@ -200,6 +230,7 @@ impl House {
     /// One round: give up on questions, ask silent clients for a sign of life.
     fn tidy(&self) {
         self.router.expire_questions();
+        self.federation.tidy();
         let now = self.clock.now();
         let silence = self.config.limits.idle_seconds_max * 1_000_000;
         for session in self.router.sessions.all() {
@@ -219,6 +250,33 @@ impl House {
             }
         }
     }
+}
+
+/// The streams with other servers, none of them open yet.
+async fn federate(
+    config: &Config,
+    world: &World,
+    router: &Arc<Router>,
+    tls: &Arc<Tls>,
+) -> Result<Arc<Federation>, String> {
+    let World { clock, ids, store, resolver, dialer } = world;
+    let secret = s2s::load_secret(store.as_ref(), ids.as_ref()).await.map_err(|fault| fault.to_string())?;
+    let seeker =
+        Seeker::new(Arc::clone(resolver), Arc::clone(dialer), Arc::clone(ids), config.s2s.allow_loopback);
+    let (reading, judging, now) = (config.clone(), seeker.clone(), Arc::clone(clock));
+    let trust = tokio::task::spawn_blocking(move || Trust::load(&reading, judging, now))
+        .await
+        .map_err(|error| format!("cannot read the trusted certificates: {error}"))??;
+    let parts = s2s::Parts {
+        router: Arc::clone(router),
+        tls: Arc::clone(tls),
+        trust,
+        seeker,
+        clock: Arc::clone(clock),
+        ids: Arc::clone(ids),
+        secret,
+    };
+    Federation::new(config, parts)
 }
 
 async fn load_tls(config: &Config) -> Result<Arc<Tls>, String> {
@@ -267,7 +325,30 @@ impl Server {
         if !house.config.c2s.tls_required {
             tracing::warn!("c2s.tls_required is false: clients may send passwords and posts unencrypted");
         }
+        let mut server_listeners = Vec::new();
+        for (addresses, door) in [(&listen.s2s, s2s::Door::StartTls), (&listen.s2s_tls, s2s::Door::DirectTls)] {
+            for address in addresses {
+                if house.config.file.is_none() && address.is_ipv6() && !listen::has_ipv6() {
+                    tracing::warn!(%address, "this machine has no IPv6: not listening there");
+                    continue;
+                }
+                server_listeners.push((listen::open(*address)?, door));
+            }
+        }
+        if !house.config.s2s.tls_required {
+            tracing::warn!("s2s.tls_required is false: what goes to other servers may be read and forged on the way");
+        }
         let mut tasks = Vec::new();
+        for (listener, door) in server_listeners {
+            let (admission, federation) = (Arc::clone(&house.admission_s2s), Arc::clone(&house.federation));
+            tasks.push(runtime::start(listen::accept(listener, admission, move |socket, peer, admitted| {
+                let federation = Arc::clone(&federation);
+                runtime::start(async move {
+                    federation.serve(Box::new(socket), door, peer.ip()).await;
+                    drop(admitted);
+                });
+            })));
+        }
         for (listener, door) in listeners {
             let (admission, house) = (Arc::clone(&house.admission), Arc::clone(&house));
             tasks.push(runtime::start(listen::accept(listener, admission, move |socket, peer, admitted| {
@@ -303,6 +384,7 @@ impl Server {
             }
         };
         let _some_did_not_listen = tokio::time::timeout(GOODBYE, goodbye).await;
+        self.house.federation.stop().await;
         if let Err(fault) = self.house.store.close().await {
             tracing::error!(%fault, "the store did not close well");
         }

@@ -12,5 +12,6 @@ pub mod net;
 pub mod notify;
 pub mod router;
 pub mod runtime;
+pub mod s2s;
 pub mod session;
 pub mod tables;

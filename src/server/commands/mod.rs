@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod s2s;
 mod serve;
 mod store;
 mod user;
@@ -33,6 +34,8 @@ enum Command {
     User(user::UserCommand),
     /// Say what is wrong with the configuration, the certificates, the data directory, the ports.
     Check(check::CheckArgs),
+    /// List the streams with other servers: how they are secured, what waits, what went wrong.
+    S2s(s2s::S2sArgs),
     /// Work on a stopped server's store.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -65,6 +68,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::User(command) => user::run(command),
         Command::Check(args) => check::run(&args),
+        Command::S2s(args) => s2s::run(&args),
         Command::Store(command) => store::run(command),
     };
     match outcome {

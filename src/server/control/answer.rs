@@ -9,6 +9,9 @@ use crate::tables::accounts::{AccountError, LIST_ROWS_MAX};
 /// Longest an invitation may be good for, in seconds.
 const INVITATION_SECONDS_MAX: u64 = 3650 * 86_400;
 
+/// Streams in one answer.
+const LINKS_MAX: usize = 5_000;
+
 /// Does what is asked.
 pub async fn answer(house: &House, request: Request) -> Response {
     match try_answer(house, request).await {
@@ -51,6 +54,26 @@ async fn try_answer(house: &House, request: Request) -> Result<Response, String>
             let expires = house.clock.now() + seconds.clamp(1, INVITATION_SECONDS_MAX) * 1_000_000;
             let token = house.accounts.invite(&domain, expires).await.map_err(|fault| fault.to_string())?;
             Ok(Response::done(token))
+        }
+        Request::S2s => {
+            let mut links = house.federation.status();
+            let is_complete = links.len() <= LINKS_MAX;
+            links.truncate(LINKS_MAX);
+            Ok(Response::Links { links, is_complete })
+        }
+        Request::Connectivity { domain, from } => {
+            let local = match from {
+                Some(from) => served(house, &from)?,
+                None => served(house, house.config.hosts.first().map_or("", |host| &host.domain))?,
+            };
+            let remote = BareJid::new(&domain)
+                .ok()
+                .filter(BareJid::is_domain)
+                .ok_or_else(|| format!("`{domain}` is not a domain"))?;
+            if house.router.serves(remote.domain()) {
+                return Err(format!("`{domain}` is served here"));
+            }
+            Ok(Response::Probed(house.federation.probe(&local, remote.domain()).await))
         }
         Request::Status => Ok(Response::done(format!("{} sessions", house.router.sessions.count()))),
     }

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use crate::s2s::handle::Status;
+use crate::s2s::probe::Probed;
+
 pub use answer::answer;
 pub use listen::{Control, listen};
 
@@ -63,6 +66,15 @@ pub enum Request {
     },
     /// How the server is.
     Status,
+    /// The streams with other servers.
+    S2s,
+    /// Try to reach another server.
+    Connectivity {
+        /// Its domain.
+        domain: String,
+        /// Our domain to reach it from; the first one when there is none.
+        from: Option<String>,
+    },
 }
 
 impl std::fmt::Debug for Request {
@@ -75,6 +87,8 @@ impl std::fmt::Debug for Request {
             Self::UserList { .. } => "UserList",
             Self::UserInvite { .. } => "UserInvite",
             Self::Status => "Status",
+            Self::S2s => "S2s",
+            Self::Connectivity { .. } => "Connectivity",
         })
     }
 }
@@ -100,6 +114,15 @@ pub enum Response {
         /// Whether there are no more.
         is_complete: bool,
     },
+    /// Streams with other servers, and what waits for one.
+    Links {
+        /// By domain.
+        links: Vec<Status>,
+        /// Whether there are no more.
+        is_complete: bool,
+    },
+    /// How an attempt to reach another server went.
+    Probed(Probed),
 }
 
 impl Response {

@@ -297,10 +297,9 @@ impl Link {
         self.resuming = Some(earlier);
     }
 
-    async fn find_earlier(&self, previous: &str) -> Option<Box<Earlier>> {
-        let is_same_peer = |heard: &[Pair]| heard.iter().all(|pair| self.stream.may_hear(&pair.from, &pair.to));
+    async fn find_earlier(&mut self, previous: &str) -> Option<Box<Earlier>> {
         let taken = self.federation.resumables.take(previous, |found| match found {
-            Resumable::Parked(earlier) => is_same_peer(&earlier.heard),
+            Resumable::Parked(earlier) => self.is_peer_of(earlier),
             // Whoever comes back before we noticed that it was gone.
             Resumable::Live(handle) => {
                 handle.id != self.id && self.heard.iter().any(|pair| *pair.from == *handle.status().remote)
@@ -312,12 +311,17 @@ impl Link {
                 let (to, surrendered) = tokio::sync::oneshot::channel();
                 handle.order(Order::Surrender(to)).ok()?;
                 let earlier = timeout(SURRENDER, surrendered).await.ok()?.ok()?;
-                if is_same_peer(&earlier.heard) {
+                if self.is_peer_of(&earlier) {
                     return Some(Box::new(earlier));
                 }
                 self.federation.settle(earlier).await;
                 None
             }
         }
+    }
+
+    /// Whether the peer has proven here what it had proven there.
+    fn is_peer_of(&self, earlier: &Earlier) -> bool {
+        earlier.heard.iter().all(|pair| self.stream.may_hear(&pair.from, &pair.to))
     }
 }

@@ -50,8 +50,8 @@ impl Carrier {
         if self.earlier.is_none() && !self.outbox.is_carried_by(self.id) {
             return None;
         }
-        let attempt =
-            self.federation.establish(&self.outbox.local, &self.outbox.remote, Purpose::Stanzas, &Trace::default());
+        let trace = Trace::silent();
+        let attempt = self.federation.establish(&self.outbox.local, &self.outbox.remote, Purpose::Stanzas, &trace);
         let mut closing = self.federation.closing.subscribe();
         let outcome = tokio::select! {
             biased;
@@ -70,14 +70,6 @@ impl Carrier {
 
     async fn talk(&mut self, established: Established) -> Option<()> {
         self.failures = 0;
-        if self.earlier.is_none() && !self.outbox.link(self.id) {
-            // A link of the other server's has taken over meanwhile.
-            let Established { mut wire, mut stream, .. } = established;
-            stream.close(None);
-            let _unheard = tokio::time::timeout(Duration::from_secs(2), wire.flush(&mut stream)).await;
-            wire.shutdown().await;
-            return None;
-        }
         let began = Instant::now();
         let router = self.federation.router.upgrade()?;
         let mut link = self.federation.link_out(router, established, self.id, &self.outbox);
@@ -92,7 +84,11 @@ impl Carrier {
                 link.give_up_resuming(0).await;
             }
             None => {
-                link.outboxes.push(Arc::clone(&self.outbox));
+                // A link of the other server's may have taken over meanwhile. It may be counting on this one in turn:
+                // stanzas can come on it, so it stays.
+                if self.outbox.link(self.id) {
+                    link.outboxes.push(Arc::clone(&self.outbox));
+                }
                 link.enable();
             }
         }
@@ -118,7 +114,8 @@ impl Carrier {
         self.failures += 1;
         self.outbox.note(&failure.to_string());
         let now = self.federation.clock.now();
-        let config = &self.federation.config;
+        let federation = Arc::clone(&self.federation);
+        let config = &federation.config;
         let limit = now.saturating_sub(config.queue_seconds_max * 1_000_000);
         self.federation.bounce(self.outbox.expire(limit), &failure.error()).await;
         let window = config.resume_seconds_max.min(config.queue_seconds_max) * 1_000_000;

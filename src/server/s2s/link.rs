@@ -167,7 +167,7 @@ impl Link {
             read_after: None,
             enabled: Enabling::No,
             ack: Ack::default(),
-            sleep: Box::pin(tokio::time::sleep_until(now + Duration::from_secs(3600))),
+            sleep: Box::pin(tokio::time::sleep_until(far())),
         }
     }
 
@@ -260,7 +260,7 @@ impl Link {
         let due = [self.negotiation, self.closing, self.read_after, self.ack.at, patience]
             .into_iter()
             .flatten()
-            .fold(self.last_stanza + idle, Instant::min);
+            .fold(if self.closing.is_some() { far() } else { self.last_stanza + idle }, Instant::min);
         if due < self.sleep.deadline() {
             self.sleep.as_mut().reset(due);
         }
@@ -278,7 +278,7 @@ impl Link {
     fn take_time(&mut self) -> Result<(), End> {
         let now = Instant::now();
         let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        self.sleep.as_mut().reset(now + Duration::from_secs(3600));
+        self.sleep.as_mut().reset(far());
         if has_come(self.closing) {
             return Err(End::Closed);
         }
@@ -521,7 +521,9 @@ impl Link {
             Order::Serve(outbox) => self.serve(outbox),
             Order::Authorize(outbox) => {
                 let pair = Pair::new(&outbox.local, &outbox.remote);
-                if self.closing.is_none() && self.stream.authorize(&pair) {
+                if self.stream.may_send(&pair.from, &pair.to) {
+                    self.serve(outbox);
+                } else if self.closing.is_none() && self.stream.authorize(&pair) {
                     self.authorizing.push(outbox);
                 } else {
                     self.return_to_sender(&outbox);
@@ -651,6 +653,11 @@ impl Link {
     pub(super) fn resume_by(&mut self) {
         self.negotiation = Some(Instant::now() + ACK_PATIENCE);
     }
+}
+
+/// Later than anything that is waited for here.
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(86_400)
 }
 
 /// What senders are told of stanzas that may or may not have arrived.

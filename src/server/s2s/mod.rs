@@ -274,5 +274,6 @@ impl std::fmt::Debug for Federation {
     }
 }
 
+
 #[cfg(test)]
 mod tests;

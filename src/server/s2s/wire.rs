@@ -62,12 +62,6 @@ impl Wire {
         self.given
     }
 
-    /// Adds white space, which says nothing but that we are here.
-    pub(super) fn write_space(&mut self) {
-        self.out.push(b' ');
-        self.given += 1;
-    }
-
     /// Bytes that wait to be written.
     pub(super) const fn waiting(&self) -> usize {
         self.out.len() - self.written
