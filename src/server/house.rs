@@ -261,8 +261,7 @@ async fn federate(
 ) -> Result<Arc<Federation>, String> {
     let World { clock, ids, store, resolver, dialer } = world;
     let secret = s2s::load_secret(store.as_ref(), ids.as_ref()).await.map_err(|fault| fault.to_string())?;
-    let seeker =
-        Seeker::new(Arc::clone(resolver), Arc::clone(dialer), Arc::clone(ids), config.s2s.allow_loopback);
+    let seeker = Seeker::new(Arc::clone(resolver), Arc::clone(dialer), Arc::clone(ids), config.s2s.allow_loopback);
     let (reading, judging, now) = (config.clone(), seeker.clone(), Arc::clone(clock));
     let trust = tokio::task::spawn_blocking(move || Trust::load(&reading, judging, now))
         .await

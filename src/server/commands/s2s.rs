@@ -46,8 +46,20 @@ fn table(links: &[Status], now: Timestamp) -> Vec<String> {
         return vec!["no streams with other servers, and nothing waits for one".to_owned()];
     }
     let head = [
-        "LOCAL", "REMOTE", "WAY", "STATE", "TLS", "AUTHENTICATED", "CERTIFICATE", "WITH", "QUEUE", "BYTES", "IN", "OUT",
-        "AGE", "LAST ERROR",
+        "LOCAL",
+        "REMOTE",
+        "WAY",
+        "STATE",
+        "TLS",
+        "AUTHENTICATED",
+        "CERTIFICATE",
+        "WITH",
+        "QUEUE",
+        "BYTES",
+        "IN",
+        "OUT",
+        "AGE",
+        "LAST ERROR",
     ];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(links.iter().map(|link| row(link, now)));

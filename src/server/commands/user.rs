@@ -161,7 +161,7 @@ async fn one(config: Config, request: Request) -> Outcome {
             Ok(())
         }
         Ok(Response::Refused { text }) | Err(text) => Err(text),
-        Ok(Response::Accounts { .. }) => Err("the server answered something else".to_owned()),
+        Ok(_) => Err("the server answered something else".to_owned()),
     };
     office.close().await.and(said)
 }
@@ -183,6 +183,10 @@ async fn list(config: Config, domain: Option<String>) -> Outcome {
                 }
                 Ok(Response::Refused { text } | Response::Done { text }) | Err(text) => {
                     said = Err(text);
+                    break;
+                }
+                Ok(_) => {
+                    said = Err("the server answered something else".to_owned());
                     break;
                 }
             }

@@ -180,9 +180,7 @@ impl S2s {
                     .with_hint("write `example.org`, or `*.example.org` for the domains below it"));
             }
             if self.domains.iter().take(index).any(|other| other.name.eq_ignore_ascii_case(name)) {
-                return Err(
-                    ConfigError::new(format!("two [[s2s.domain]] sections for `{name}`")).with_hint("keep one")
-                );
+                return Err(ConfigError::new(format!("two [[s2s.domain]] sections for `{name}`")).with_hint("keep one"));
             }
         }
         Ok(())

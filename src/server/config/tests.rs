@@ -11,7 +11,9 @@ fn refusal(text: &str) -> String {
 fn without_a_file_localhost_is_served_on_loopback() {
     let config = Config::default();
     assert_eq!(config.hosts[0].domain, "localhost");
-    assert!(config.listen.c2s.iter().chain(&config.listen.c2s_tls).all(|address| address.ip().is_loopback()));
+    let listen = &config.listen;
+    let mut addresses = [&listen.c2s, &listen.c2s_tls, &listen.s2s, &listen.s2s_tls].into_iter().flatten();
+    assert!(addresses.all(|address| address.ip().is_loopback()));
     assert_eq!(config.registration, Registration::Closed);
     assert_eq!(config.store.engine, StoreEngine::Sled);
     assert!(config.c2s.tls_required);
@@ -28,6 +30,7 @@ fn the_example_says_the_defaults_and_every_limit() {
         format!("{:?}", (&default.hosts, &default.listen, &default.c2s, &default.tls, &default.store, &default.dns))
     );
     assert_eq!(read.limits, default.limits);
+    assert_eq!(read.s2s, default.s2s);
     assert_eq!((read.data_directory, read.log), (default.data_directory, default.log));
     assert_eq!(read.registration, default.registration);
     for (name, value) in Limits::default().entries() {
@@ -75,7 +78,10 @@ fn wrong_values_name_their_key_or_line() {
         ("[limits]\npubsub_payload_bytes_max = 9999999", "does not fit in a stanza"),
         ("[listen]\nc2s = [\"localhost\"]", ":2: "),
         ("[listen]\nc2s = []\nc2s_tls = []", "no client could log in"),
-        ("[listen]\ns2s = [\"[::]:5269\"]", "`listen.s2s` is not served by this version"),
+        ("[s2s]\nidle_seconds = 0", "`s2s.idle_seconds` is 0"),
+        ("[s2s]\nmode = \"closed\"", "unknown value `closed`"),
+        ("[[s2s.domain]]\nname = \"a@b\"", "`a@b` is not a domain name"),
+        ("[[s2s.domain]]\nname = \"a.b\"\n[[s2s.domain]]\nname = \"A.b\"", "two [[s2s.domain]] sections for `A.b`"),
         ("[dns]\nservers = [\"example.org\"]", "`example.org` is not an IP address"),
         ("admins = [\"alice@capulet.example\"]", "`admins` is not served by this version"),
         ("[dns]\ntimeout_seconds = 0", "`dns.timeout_seconds` is 0; choose 1 to 60"),

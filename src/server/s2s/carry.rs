@@ -184,8 +184,7 @@ impl Federation {
     ) -> Link {
         let Established { wire, stream, offered, address, tls, certificate, proof } = established;
         let (local, remote) = (&outbox.local, &outbox.remote);
-        let (handle, orders) =
-            Handle::new(id, Direction::Out, local, remote, address.to_string(), self.clock.now());
+        let (handle, orders) = Handle::new(id, Direction::Out, local, remote, address.to_string(), self.clock.now());
         {
             let mut status = handle.status();
             status.state = "open".to_owned();

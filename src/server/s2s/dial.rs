@@ -115,7 +115,8 @@ impl Federation {
             });
             let outcome = match connected {
                 Ok((transport, address)) => {
-                    let attempt = Attempt { federation: self, local, remote, purpose, terms, candidate, address, trace };
+                    let attempt =
+                        Attempt { federation: self, local, remote, purpose, terms, candidate, address, trace };
                     let within = Duration::from_secs(self.config.handshake_seconds_max);
                     match timeout(within, Box::pin(attempt.negotiate(Wire::new(transport)))).await {
                         Ok(outcome) => outcome,

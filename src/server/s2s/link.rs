@@ -545,10 +545,7 @@ impl Link {
 
     /// Empties `outbox` from now on.
     pub(super) fn serve(&mut self, outbox: Arc<Outbox>) {
-        if self.closing.is_none()
-            && self.stream.may_send(&outbox.local, &outbox.remote)
-            && outbox.link(self.id)
-        {
+        if self.closing.is_none() && self.stream.may_send(&outbox.local, &outbox.remote) && outbox.link(self.id) {
             if self.outboxes.iter().all(|other| !Arc::ptr_eq(other, &outbox)) {
                 self.outboxes.push(outbox);
             }

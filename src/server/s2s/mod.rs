@@ -256,9 +256,11 @@ impl Road for Federation {
                 if !terms.is_allowed {
                     return Err(Policy::refusal());
                 }
-                self.registry.open_outbox(local, remote, terms.queue_bytes_max, now, self.config.domains_max).ok_or_else(
-                    || StanzaError::resource_constraint().with_text("stanzas wait for too many other domains"),
-                )?
+                self.registry
+                    .open_outbox(local, remote, terms.queue_bytes_max, now, self.config.domains_max)
+                    .ok_or_else(|| {
+                        StanzaError::resource_constraint().with_text("stanzas wait for too many other domains")
+                    })?
             }
         };
         if outbox.push(frame, now)? == Pushed::Forlorn {
@@ -273,7 +275,6 @@ impl std::fmt::Debug for Federation {
         f.debug_struct("Federation").field("links", &self.links()).finish_non_exhaustive()
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -95,14 +95,8 @@ impl Outbox {
     /// An empty one for `bytes_max` bytes.
     #[must_use]
     pub fn new(local: &str, remote: &str, bytes_max: usize, now: Timestamp) -> Self {
-        let inner = Inner {
-            waiting: VecDeque::new(),
-            bytes: 0,
-            road: Road::Idle,
-            waker: None,
-            last_error: None,
-            touched: now,
-        };
+        let inner =
+            Inner { waiting: VecDeque::new(), bytes: 0, road: Road::Idle, waker: None, last_error: None, touched: now };
         Self { local: local.into(), remote: remote.into(), bytes_max, inner: Mutex::new(inner) }
     }
 

@@ -103,9 +103,9 @@ impl Registry {
             of.retain(|outbox| Arc::strong_count(outbox) > 1 || !outbox.is_stale(now, limit));
             !of.is_empty()
         });
-        self.lock().peers.retain(|_, peer| {
-            Arc::strong_count(peer) > 1 || peer.paid_until.load(Ordering::Relaxed) > limit
-        });
+        self.lock()
+            .peers
+            .retain(|_, peer| Arc::strong_count(peer) > 1 || peer.paid_until.load(Ordering::Relaxed) > limit);
     }
 
     /// A new link.

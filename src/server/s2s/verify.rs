@@ -30,8 +30,7 @@ impl Federation {
         }
         for link in self.registry.links_to(&pair.from) {
             let (answer, answered) = tokio::sync::oneshot::channel();
-            let question =
-                Order::Verify { pair: pair.clone(), stream_id: stream_id.into(), key: key.into(), answer };
+            let question = Order::Verify { pair: pair.clone(), stream_id: stream_id.into(), key: key.into(), answer };
             if link.order(question).is_ok()
                 && let Ok(Ok(verdict)) = timeout(ANSWER, answered).await
             {

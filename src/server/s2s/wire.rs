@@ -46,7 +46,15 @@ pub(super) struct Wire {
 impl Wire {
     /// Nothing written yet.
     pub(super) fn new(transport: Transport) -> Self {
-        Self { transport: Some(transport), out: Vec::new(), written: 0, unflushed: false, given: 0, flushed: 0, read: 0 }
+        Self {
+            transport: Some(transport),
+            out: Vec::new(),
+            written: 0,
+            unflushed: false,
+            given: 0,
+            flushed: 0,
+            read: 0,
+        }
     }
 
     /// Takes what the machine has to say.

@@ -20,9 +20,7 @@ fn certified(street: &Street, authority: &CertifiedIssuer<'_, KeyPair>, domain: 
     let ca = write("ca.pem", authority.pem());
     let chain = write(&format!("{domain}.crt"), certificate.pem());
     let key = write(&format!("{domain}.key"), key.serialize_pem());
-    format!(
-        "trust_roots = [{ca:?}]\n[[host]]\ndomain = {domain:?}\ncertificate = {chain:?}\nkey = {key:?}\n"
-    )
+    format!("trust_roots = [{ca:?}]\n[[host]]\ndomain = {domain:?}\ncertificate = {chain:?}\nkey = {key:?}\n")
 }
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {

@@ -131,8 +131,7 @@ impl Guest {
 
     pub(super) async fn say(&self, to: &str, id: impl Into<Box<str>>) {
         let body = xmpp::Element::builder("body", xmpp::ns::CLIENT).append("Wherefore art thou?").build();
-        let stanza =
-            Stanza::new(Kind::Message(MessageType::Chat)).to(Jid::new(to).unwrap()).id(id).with(&body);
+        let stanza = Stanza::new(Kind::Message(MessageType::Chat)).to(Jid::new(to).unwrap()).id(id).with(&body);
         self.house.router.from_session(&self.session, stanza).await;
     }
 

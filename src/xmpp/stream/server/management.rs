@@ -53,7 +53,7 @@ impl Management {
         matches!(self.progress, Progress::Enabling | Progress::Finding { .. })
     }
 
-    const fn is_on(&self) -> bool {
+    pub(super) const fn is_on(&self) -> bool {
         matches!(self.progress, Progress::On)
     }
 }

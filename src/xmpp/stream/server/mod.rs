@@ -59,6 +59,8 @@ pub struct Stream {
     pairs: Pairs,
     acks: Acks,
     management: Management,
+    /// We have closed our side without an error: what the peer says until it closes its own is heard.
+    hears_late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +166,7 @@ impl Stream {
             pairs: Pairs::default(),
             acks: Acks::default(),
             management: Management::default(),
+            hears_late: false,
             settings,
         }
     }
@@ -226,6 +229,7 @@ impl Stream {
                 if error.is_none() {
                     self.send_ack();
                 }
+                self.hears_late = error.is_none() && self.phase == Phase::Open;
                 self.phase = Phase::Closing;
                 self.line.end(error);
             }
@@ -376,7 +380,12 @@ impl Stream {
                 self.phase = Phase::Over;
                 Ok(())
             }
-            // What comes after our end is not for anybody.
+            // RFC 6120 section 4.4: what was on its way when we closed is not lost.
+            (Frame::Element(bytes), Phase::Closing) if self.hears_late => {
+                self.take_late(bytes);
+                Ok(())
+            }
+            // What comes after our error is not for anybody.
             (_, Phase::Closing) => Ok(()),
             (Frame::Open(header), _) => self.take_header(&header),
             (Frame::Element(bytes), _) => self.take_element(bytes),

@@ -30,9 +30,33 @@ impl Stream {
         }
     }
 
+    /// An element that comes after we have closed our side: a stanza or an acknowledgement. Nothing can be answered any
+    /// more, so what is wrong is not heard.
+    pub(super) fn take_late(&mut self, bytes: Bytes) {
+        match Stanza::parse_in(bytes, &self.line.context, self.limits()) {
+            Ok(stanza) => {
+                if self.check_addresses(stanza.head.from.as_ref(), stanza.head.to.as_ref()).is_ok() {
+                    self.acks.received();
+                    self.pending.push_back(Event::Stanza(stanza));
+                }
+            }
+            Err(Unparsable::NotAStanza { bytes, .. }) => {
+                if let Ok(element) = parse_element_in(&bytes, &self.line.context, self.limits())
+                    && element.is("a", ns::ACKS)
+                    && self.management.is_on()
+                    && let Some(h) = element.attr("h").and_then(|h| h.parse().ok())
+                    && let Ok(acked @ 1..) = self.acks.acked(h)
+                {
+                    self.pending.push_back(Event::Acked(acked));
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Whether a stanza may go from the one to the other on this stream, in this direction.
     fn check_addresses(&self, from: Option<&Jid>, to: Option<&Jid>) -> Step {
-        let is_permitted = self.is_open()
+        let is_permitted = (self.is_open() || self.hears_late)
             && match self.role {
                 Role::Responder(_) => self.pairs.is_any_heard(),
                 Role::Initiator(_) => self.pairs.is_bidi && self.is_trusted(),
