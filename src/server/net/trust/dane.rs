@@ -36,8 +36,13 @@ pub(super) async fn published(resolver: &dyn Resolver, candidate: &Candidate, tr
     let addresses = async { tokio::join!(resolver.addresses(host, Family::V6), resolver.addresses(host, Family::V4)) };
     // At once, although the addresses decide whether the records count (RFC 7673 section 7).
     let ((v6, v4), records) = tokio::join!(addresses, resolver.tlsa(&name));
-    if !matches!((v6, v4), (Ok(Answer { is_secure: true, .. }), _) | (_, Ok(Answer { is_secure: true, .. }))) {
-        trace.say(|| format!("TLSA {name}: not asked for, as DNSSEC does not vouch for the address"));
+    if ![&v6, &v4].into_iter().flatten().any(|answer| answer.is_secure) {
+        // An address that cannot be had now, although we are connected to it, is not known to be unsigned.
+        if let Some(why) = [v6.err(), v4.err()].into_iter().flatten().find(|why| !why.is_absence()) {
+            trace.say(|| format!("TLSA {name}: the address cannot be had again: {why}"));
+            return Published::Unknown(why);
+        }
+        trace.say(|| format!("TLSA {name}: does not count, as DNSSEC does not vouch for the address"));
         return Published::Nothing;
     }
     match records {

@@ -138,6 +138,9 @@ async fn records_count_when_dnssec_vouches_for_all_of_it() {
         (LookupError::NoRecords { is_secure: true }, "PKIX"),
         (LookupError::NoRecords { is_secure: false }, "PKIX"),
     ] {
+        let unreachable = court(&foundry, wrong(), true);
+        unreachable.resolver.set_addresses(HOST, Family::V4, Duration::ZERO, Err(why.clone()));
+        assert_eq!(unreachable.dialled(&[&good.der], &place(HOST, true)).await, expected);
         let court = court(&foundry, wrong(), true);
         court.resolver.set_tlsa(TLSA, Duration::ZERO, Err(why));
         assert_eq!(court.dialled(&[&good.der], &place(HOST, true)).await, expected);
