@@ -3,6 +3,7 @@
 use crate::stage::director::{Outcome, play};
 use crate::stage::house::InProcess;
 use crate::stage::programme;
+use crate::stage::script::{Character, Kind, Script};
 
 /// Plays whose names begin with a number, each in a house of its own.
 fn plays_of(number: &str) {
@@ -19,6 +20,31 @@ fn plays_of(number: &str) {
             Ok(Outcome::Played) => {}
             Ok(Outcome::Skipped(reason)) => failed.push(format!("{name} was skipped: {reason}")),
             Err(reason) => failed.push(format!("{name}, {reason}")),
+        }
+        runtime.shutdown_background();
+    }
+    assert!(failed.is_empty(), "{} plays went another way:\n\n{}", failed.len(), failed.join("\n"));
+}
+
+/// Plays with several servers and no character that is one: once more, with streams between the houses.
+#[test]
+fn plays_across_servers_over_streams() {
+    let wanted = std::env::var("PLAY").unwrap_or_default();
+    let mut failed = Vec::new();
+    for (name, text) in programme().into_iter().filter(|(name, _)| name.contains(&wanted)) {
+        let cast = Script::parse(&text).unwrap().cast;
+        let is_elsewhere = |character: &Character| character.domain().is_some_and(|domain| domain != "localhost");
+        if !cast.iter().any(is_elsewhere) || cast.iter().any(|character| character.kind == Kind::Server) {
+            continue;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let outcome = runtime.block_on(async {
+            let theatre = InProcess::linked(name.trim_end_matches(".scs"), &text).await?;
+            let outcome = play(&theatre, &text).await;
+            if theatre.links() == 0 { Err("no stream was opened".to_owned()) } else { outcome }
+        });
+        if outcome != Ok(Outcome::Played) {
+            failed.push(format!("{name}: {outcome:?}"));
         }
         runtime.shutdown_background();
     }

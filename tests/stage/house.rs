@@ -1,12 +1,13 @@
 //! Staging in process: houses of their own for each play, on memory stores, pipes for wires, and paused time.
 //!
-//! Every domain in the cast has a house, and `localhost` has one in any case; `ways` joins them.
+//! Every domain in the cast has a house, and `localhost` has one in any case. They are joined by `ways`, or by streams
+//! of their own over pipes, found by names from a table.
 //!
 //! Time moves when everyone waits, so a play in which days pass takes no time. Passwords are stretched on worker
 //! threads, which tokio's paused clock waits for.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,10 @@ use chirrup::config::Config;
 use chirrup::house::{House, World};
 use chirrup::net::c2s::Door;
 use chirrup::router::road::Road;
-use chirrup::runtime::{Clock, SeededIds, Timestamp};
+use chirrup::runtime::{
+    Answer, Clock, Dialer, Family, Resolver, ScriptedDialer, ScriptedResolver, SeededIds, Timestamp,
+};
+use chirrup::s2s;
 use tokio::time::Instant;
 use xmpp::jid::BareJid;
 
@@ -42,14 +46,46 @@ impl Clock for StageClock {
 pub struct InProcess {
     houses: BTreeMap<String, Arc<House>>,
     ways: Arc<Ways>,
+    street: Option<Street>,
     folder: PathBuf,
+}
+
+/// Where houses find each other.
+#[derive(Default)]
+struct Street {
+    resolver: Arc<ScriptedResolver>,
+    dialer: Arc<ScriptedDialer>,
+}
+
+impl Street {
+    /// Lets the house of `domain` be found; it is the `number`th.
+    fn put(&self, house: &Arc<House>, domain: &str, number: u8) {
+        let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, number));
+        let answer = Answer { records: vec![ip], is_secure: false };
+        self.resolver.set_addresses(domain, Family::V4, Duration::ZERO, Ok(answer));
+        let house = Arc::clone(house);
+        self.dialer.at(SocketAddr::new(ip, 5269), move || {
+            let (near, far) = tokio::io::duplex(WIRE_BYTES);
+            tokio::spawn(Arc::clone(&house).attach_server(Box::new(far), s2s::Door::StartTls, ip));
+            Box::pin(async move { Ok(Box::new(near) as _) })
+        });
+    }
 }
 
 impl InProcess {
     /// Builds the houses a play needs on the runtime that calls; `name` tells their folder from those of others.
     pub async fn build(name: &str, text: &str) -> Result<Self, String> {
+        Self::furnish(name, text, None).await
+    }
+
+    /// The same, with streams between the houses: TLS, and dialback, since their certificates are self-made.
+    pub async fn linked(name: &str, text: &str) -> Result<Self, String> {
+        Self::furnish(&format!("linked-{name}"), text, Some(Street::default())).await
+    }
+
+    async fn furnish(name: &str, text: &str, street: Option<Street>) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("chirrup-play-{}-{name}", std::process::id()));
-        let mut theatre = Self { houses: BTreeMap::new(), ways: Ways::new(), folder };
+        let mut theatre = Self { houses: BTreeMap::new(), ways: Ways::new(), street, folder };
         theatre.open("localhost").await?;
         for character in Script::parse(text).map_err(|error| error.to_string())?.cast {
             let domain = character.domain().unwrap_or("localhost");
@@ -64,19 +100,34 @@ impl InProcess {
         let folder = self.folder.join(domain);
         let text = format!(
             "data_directory = {:?}\nregistration = \"open\"\n[[host]]\ndomain = {domain:?}\n[c2s]\n\
-             tls_required = false\n[store]\nengine = \"memory\"\n",
+             tls_required = false\n[s2s]\nrequire_valid_certificate = false\n[store]\nengine = \"memory\"\n",
             folder.display().to_string()
         );
         let config = Config::parse(&text, None).map_err(|error| error.to_string())?;
-        let real = World::real(&config).await?;
-        let seed = 1 + self.houses.len() as u64;
-        let world = World { clock: Arc::new(StageClock(Instant::now())), ids: Arc::new(SeededIds::new(seed)), ..real };
+        let mut world = World::real(&config).await?;
+        let number = 1 + self.houses.len() as u8;
+        world.clock = Arc::new(StageClock(Instant::now()));
+        world.ids = Arc::new(SeededIds::new(number.into()));
+        if let Some(street) = &self.street {
+            world.resolver = Arc::clone(&street.resolver) as Arc<dyn Resolver>;
+            world.dialer = Arc::clone(&street.dialer) as Arc<dyn Dialer>;
+        }
         let house = House::build(config, world).await?;
         tokio::spawn(Arc::clone(&house).keep());
-        self.ways.join(domain, &house.router);
-        house.router.open_detour(Arc::clone(&self.ways) as Arc<dyn Road>);
+        match &self.street {
+            Some(street) => street.put(&house, domain, number),
+            None => {
+                self.ways.join(domain, &house.router);
+                house.router.open_detour(Arc::clone(&self.ways) as Arc<dyn Road>);
+            }
+        }
         self.houses.insert(domain.to_owned(), house);
         Ok(())
+    }
+
+    /// Streams with other servers that are open now, counted at the house of `localhost`.
+    pub fn links(&self) -> usize {
+        self.houses.get("localhost").map_or(0, |house| house.federation.links())
     }
 
     fn house(&self, domain: &str) -> Result<&Arc<House>, String> {
@@ -131,6 +182,9 @@ impl Theatre for InProcess {
     }
 
     async fn serve(&self, domain: &str) -> Result<Box<dyn Wire>, String> {
+        if self.street.is_some() {
+            return Err("a character would have to speak as servers do".to_owned());
+        }
         let (ours, theirs) = tokio::io::duplex(WIRE_BYTES);
         self.ways.serve(domain, theirs);
         Ok(Box::new(ours))
