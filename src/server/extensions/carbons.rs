@@ -39,5 +39,6 @@ impl Extension for Carbons {
         at.iq_set(To::ACCOUNT, ("disable", ns::CARBONS), &self, Self::disable);
         // Clients look for it at the domain.
         at.feature(To::DOMAIN, ns::CARBONS);
+        at.feature(To::DOMAIN | To::ACCOUNT, ns::CARBONS_RULES);
     }
 }

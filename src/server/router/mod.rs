@@ -178,13 +178,13 @@ impl Router {
         let Some(to) = &stanza.head.to else { return };
         match self.classify(to) {
             Destination::Account(_) if matches!(stanza.head.kind, Kind::Presence(_)) => self.presence_to(stanza).await,
+            Destination::Account(_) | Destination::Resource(_) if matches!(stanza.head.kind, Kind::Message(_)) => {
+                Box::pin(self.hand_over(None, stanza)).await;
+            }
             Destination::Resource(full) => {
                 if let Some(session) = self.sessions.find(&full) {
                     session.deliver(stanza.render());
                 }
-            }
-            Destination::Account(_) if matches!(stanza.head.kind, Kind::Message(_)) => {
-                Box::pin(self.hand_over(None, stanza)).await;
             }
             // An answer to a question of the house.
             Destination::Account(_) | Destination::Domain(_) => {

@@ -8,7 +8,7 @@ pub mod mailbox;
 pub mod remotes;
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,8 +55,42 @@ pub struct State {
     pub directed: BTreeSet<Jid>,
     /// Whether it wants copies of what the account's other resources say and hear (XEP-0280).
     pub wants_carbons: bool,
+    /// Messages it sent or received lately of which others got copies, so that they hear of errors too.
+    pub copied: Option<Box<Copied>>,
     /// How far it has read its archive, if it has (XEP-0313).
     pub archive_read: Option<ArchiveRead>,
+}
+
+/// The last few messages that were copied to other resources, by who they were to or from, and their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    hashes: [u64; COPIED_MAX],
+    next: usize,
+}
+
+/// An error that comes after so many other messages is not copied any more.
+const COPIED_MAX: usize = 32;
+
+impl Copied {
+    /// Remembers the message with this id to or from `other`.
+    pub fn remember(&mut self, other: &Jid, id: &str) {
+        if let Some(slot) = self.hashes.get_mut(self.next) {
+            *slot = Self::hash(other, id);
+        }
+        self.next = (self.next + 1) % COPIED_MAX;
+    }
+
+    /// Whether the message is remembered. Another may seem to be, so rarely that it does no harm.
+    #[must_use]
+    pub fn has(&self, other: &Jid, id: &str) -> bool {
+        self.hashes.contains(&Self::hash(other, id))
+    }
+
+    fn hash(other: &Jid, id: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (other.as_str(), id).hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// How far a session has read the archive of its account.

@@ -1,4 +1,5 @@
-//! XEP-0313: Message Archive Management, with XEP-0359 (stanza-ids) and XEP-0334 (hints).
+//! XEP-0313: Message Archive Management, with XEP-0359 (stanza-ids), XEP-0334 (hints), XEP-0424 (tombstones) and
+//! XEP-0441 (preferences).
 //!
 //! Every account has an archive of what it says and hears. A message is archived on both sides in one batch, and
 //! delivered when that is durable, with the id it has in the recipient's archive: whoever was told an id can ask for
@@ -8,6 +9,7 @@
 
 mod preferences;
 mod request;
+pub(super) mod retract;
 mod serve;
 pub(super) mod splice;
 pub(super) mod worth;
@@ -34,7 +36,12 @@ const SWEEP_ACCOUNTS: usize = 200;
 
 static SPEC: Spec = Spec {
     name: "archive",
-    xeps: &[Xep::complete(313, "1.1.3"), Xep::complete(359, "0.7.0"), Xep::complete(441, "0.2.0")],
+    xeps: &[
+        Xep::complete(313, "1.1.3"),
+        Xep::complete(359, "0.7.0"),
+        Xep::complete(424, "0.4.2"),
+        Xep::complete(441, "0.2.0"),
+    ],
     config: include_str!("config.toml"),
 };
 

@@ -229,6 +229,8 @@ impl Extension for Service {
             at.feature(To::ACCOUNT, ns::ARCHIVE_EXTENDED);
             at.feature(To::ACCOUNT, "urn:xmpp:mam:2#groupchat-field");
             at.feature(To::ACCOUNT, ns::STANZA_IDS);
+            at.feature(To::ACCOUNT, ns::RETRACT);
+            at.feature(To::ACCOUNT, ns::RETRACT_TOMBSTONE);
         }
         at.listener(self);
     }

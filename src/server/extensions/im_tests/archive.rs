@@ -439,3 +439,61 @@ async fn a_removed_account_leaves_no_archive() {
     assert!(!rows.iter().any(|(key, _)| of_juliet(key)));
     assert!(rows.iter().any(|(key, _)| key[0] == 0x30), "the other side keeps its own");
 }
+
+#[tokio::test]
+async fn what_is_taken_back_leaves_a_tombstone() {
+    let stage = Stage::new().await;
+    let (romeo, juliet) = (stage.log_in(ROMEO).await, stage.log_in(JULIET).await);
+    let nurse = stage.log_in("nurse@example.com/x").await;
+    let say = |id: &str, body: &str| {
+        format!("<message to='juliet@example.com' type='chat' id='{id}'><body>{body}</body></message>")
+    };
+    let take_back = |id: &str, own: &str| {
+        format!(
+            "<message to='juliet@example.com' type='chat' id='{own}'>\
+             <retract xmlns='urn:xmpp:message-retract:1' id='{id}'/></message>"
+        )
+    };
+    romeo.send(&say("m1", "wrong")).await;
+    nurse.send(&say("m1", "right")).await;
+    nurse.send(&take_back("m2", "r0")).await;
+    for number in 0..100 {
+        romeo.send(&say("other", &number.to_string())).await;
+    }
+    romeo.send(&take_back("m1", "r1")).await;
+    // Taken back twice, and the retraction itself: nothing more happens.
+    romeo.send(&take_back("m1", "r2")).await;
+    romeo.send(&take_back("r1", "r3")).await;
+    juliet.read();
+    let with = |fields: &str| format!("{}{}", form(&[("with", fields)]), page("<max>1</max>"));
+    for actor in [&juliet, &romeo] {
+        actor.read();
+        let other =
+            if actor.session.jid.localpart() == Some("juliet") { "romeo@example.net" } else { "juliet@example.com" };
+        let asked = format!("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'>{}</query></iq>", with(other));
+        let first = &actor.ask(&asked).await[0];
+        assert!(first.contains("<retracted") && first.contains("id='r1'") && first.contains("id='m1'"), "{first}");
+        assert!(!first.contains("wrong"));
+        let last = actor.archive(&format!("{}{}", form(&[("with", other)]), page("<before/><max>3</max>"))).await;
+        assert_eq!(last.bodies, ["", "", ""], "the retractions are all there");
+    }
+    assert_eq!(juliet.bodies(&with("nurse@example.com")).await, ["right"], "nobody takes back what another said");
+}
+
+#[tokio::test]
+async fn errors_follow_the_copies() {
+    let stage = Stage::new().await;
+    let (romeo, street) = (stage.log_in(ROMEO).await, stage.log_in("romeo@example.net/street").await);
+    street.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    romeo.read();
+    street.read();
+    romeo.send("<message to='nobody@elsewhere.example' type='chat' id='m1'><body>x</body></message>").await;
+    let (told, copies) = (romeo.read(), street.read());
+    assert!(told.len() == 1 && told[0].contains("remote-server-not-found"), "{told:?}");
+    assert!(copies.len() == 2 && copies[0].contains("<sent") && copies[1].contains("<received"), "{copies:?}");
+    assert!(copies[1].contains("remote-server-not-found"));
+    let juliet = stage.log_in(JULIET).await;
+    let error = "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    juliet.send(&format!("<message to='{ROMEO}' type='error' id='m1'>{error}</message>")).await;
+    assert_eq!((romeo.read().len(), street.read().len()), (1, 0), "it is no answer to what was copied");
+}

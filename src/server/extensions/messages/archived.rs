@@ -8,9 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use store::{Batch, CommitError};
 use xmpp::stanza::Head;
-use xmpp::{BareJid, FullJid, Jid, Stanza, StanzaError};
+use xmpp::{BareJid, Jid, Stanza, StanzaError};
 
 use super::{Delivery, Present, copies, missing};
+use crate::extensions::archive::retract::Retraction;
 use crate::extensions::archive::{Account, InAir, splice};
 use crate::router::Router;
 use crate::router::rules::{Decision, decide};
@@ -33,7 +34,7 @@ enum Errand {
         is_kept: bool,
     },
     /// Tell the sender's other resources.
-    Sent { sender: FullJid, head: Head, message: Bytes, place: Place },
+    Sent { sender: Arc<Session>, head: Head, message: Bytes, place: Place },
 }
 
 /// An archived message that nobody was left to take.
@@ -107,7 +108,8 @@ impl Delivery {
         sides: Sides,
         is_away: bool,
     ) {
-        let (Some(from), Some(to)) = (&stanza.head.from, &stanza.head.to) else { return };
+        let (Some(from), Some(to)) = (stanza.head.from.clone(), stanza.head.to.clone()) else { return };
+        let (from, to) = (&from, &to);
         let message = stanza.render();
         let mut batch = Batch::new();
         let is_kept = is_away && sides.recipient.is_some();
@@ -144,6 +146,8 @@ impl Delivery {
             return self.failed(router, &stanza, &error).await;
         }
         let mut left = Vec::new();
+        let retraction = Retraction::of(&stanza);
+        let places = [sent.as_ref().map(|sent| sent.place), received.as_ref().map(|received| received.place)];
         match (sent, &sender) {
             (Some(sent), Some(sender)) => {
                 let is_copied = copies::of_sent(sender, &stanza);
@@ -151,7 +155,7 @@ impl Delivery {
                 self.land(router, sent, ticket, &mut left).await;
             }
             (_, Some(sender)) if copies::of_sent(sender, &stanza) => {
-                copies::tell_senders(router, &sender.jid, &stanza.head, &mut || message.clone());
+                copies::tell_senders(router, sender, &stanza.head, &mut || message.clone());
             }
             _ => {}
         }
@@ -162,7 +166,7 @@ impl Delivery {
                     message,
                     place: received.place,
                     sender,
-                    is_copied: copies::of_received(router, &stanza),
+                    is_copied: copies::of_received(None, &stanza),
                     is_kept,
                 };
                 self.land(router, received, Some(Ticket(Box::new(ticket))), &mut left).await;
@@ -171,9 +175,9 @@ impl Delivery {
                 }
             }
             None => {
-                let is_copied = copies::of_received(router, &stanza);
+                let is_copied = copies::of_received(None, &stanza);
                 let present = Present::of(router, to);
-                let given = present.give(router, &stanza.head, sender.as_deref(), is_copied, &mut || message.clone());
+                let given = present.give(&stanza.head, sender.as_deref(), is_copied, &mut || message.clone());
                 if let Err(recipient) = given {
                     let undelivered = super::Undelivered { account: account.clone(), recipient, stanza };
                     self.otherwise(router, undelivered).await;
@@ -183,13 +187,19 @@ impl Delivery {
         for Left { account, place } in left {
             self.offline.refer(&account, place).await;
         }
-        for ledger in [sides.sender, sides.recipient].into_iter().flatten() {
+        for ((ledger, contact, is_outgoing), place) in
+            [(sides.sender, to, true), (sides.recipient, from, false)].into_iter().zip(places)
+        {
+            let Some(ledger) = ledger else { continue };
+            if let (Some(retraction), Some(place)) = (&retraction, place) {
+                self.archive.retract(&ledger, contact, is_outgoing, (retraction, place)).await;
+            }
             self.archive.make_room(&ledger).await;
         }
     }
 
-    fn sent(&self, sender: &Session, stanza: &Stanza, message: &Bytes, place: Place) -> Ticket {
-        let (sender, head) = (sender.jid.clone(), stanza.head.clone());
+    fn sent(&self, sender: &Arc<Session>, stanza: &Stanza, message: &Bytes, place: Place) -> Ticket {
+        let (sender, head) = (Arc::clone(sender), stanza.head.clone());
         Ticket(Box::new(Errand::Sent { sender, head, message: message.clone(), place }))
     }
 
@@ -214,15 +224,19 @@ impl Delivery {
                 if let Err(error) = self.archive.store().commit_durably(batch).await {
                     return self.failed(router, &stanza, &error).await;
                 }
-                let ticket = is_copied.then(|| self.sent(sender, &stanza, &message, sent.place));
+                let place = sent.place;
+                let ticket = is_copied.then(|| self.sent(sender, &stanza, &message, place));
                 let mut left = Vec::new();
                 self.land(router, sent, ticket, &mut left).await;
                 for Left { account, place } in left {
                     self.offline.refer(&account, place).await;
                 }
+                if let Some(retraction) = Retraction::of(&stanza) {
+                    self.archive.retract(&ledger, to, true, (&retraction, place)).await;
+                }
                 self.archive.make_room(&ledger).await;
             }
-            None if is_copied => copies::tell_senders(router, &sender.jid, &stanza.head, &mut || stanza.render()),
+            None if is_copied => copies::tell_senders(router, sender, &stanza.head, &mut || stanza.render()),
             None => {}
         }
         router.relay(domain, stanza).await;
@@ -249,7 +263,7 @@ impl Delivery {
 fn hand_out(router: &Router, Ticket(errand): Ticket) -> Option<Left> {
     match *errand {
         Errand::Sent { sender, head, message, place } => {
-            let with_id = || splice::with_child(&message, &splice::stanza_id(sender.as_bare_str(), place));
+            let with_id = || splice::with_child(&message, &splice::stanza_id(sender.jid.as_bare_str(), place));
             copies::tell_senders(router, &sender, &head, &mut || with_id());
             None
         }
@@ -263,11 +277,11 @@ fn hand_out(router: &Router, Ticket(errand): Ticket) -> Option<Left> {
             };
             if is_kept {
                 if is_copied {
-                    copies::tell_recipients(router, &present, &[], sender.as_deref(), &head, &mut render);
+                    copies::tell_recipients(&present, &[], sender.as_deref(), &head, &mut render);
                 }
                 return None;
             }
-            let given = present.give(router, &head, sender.as_deref(), is_copied, &mut render);
+            let given = present.give(&head, sender.as_deref(), is_copied, &mut render);
             given.err().map(|_| Left { account: to.to_bare(), place })
         }
     }

@@ -90,11 +90,11 @@ impl Delivery {
         if let Some(sender) = &sender
             && copies::of_sent(sender, &stanza)
         {
-            copies::tell_senders(&router, &sender.jid, &stanza.head, &mut render);
+            copies::tell_senders(&router, sender, &stanza.head, &mut render);
         }
-        let is_copied = copies::of_received(&router, &stanza);
         let present = Present::of(&router, to);
-        match present.give(&router, &stanza.head, sender.as_deref(), is_copied, &mut render) {
+        let is_copied = copies::of_received(present.named.as_deref(), &stanza);
+        match present.give(&stanza.head, sender.as_deref(), is_copied, &mut render) {
             Ok(()) => Box::pin(std::future::ready(())),
             Err(recipient) => {
                 let delivery = self.clone();
@@ -178,7 +178,6 @@ impl Present {
     /// The error says what the address means when nobody took it.
     fn give(
         &self,
-        router: &Router,
         head: &Head,
         sender: Option<&Session>,
         is_copied: bool,
@@ -203,7 +202,7 @@ impl Present {
         }
         let is_stored = decision == Decision::Store;
         if is_copied && (!taken.is_empty() || is_stored) {
-            copies::tell_recipients(router, self, &taken, sender, head, render);
+            copies::tell_recipients(self, &taken, sender, head, render);
         }
         if taken.is_empty() {
             // Nobody is here, or whoever was has just gone.
@@ -233,7 +232,7 @@ impl Messages for Delivery {
                 return delivery.archived_departing(&router, &sender, &domain, stanza).await;
             }
             if copies::of_sent(&sender, &stanza) {
-                copies::tell_senders(&router, &sender.jid, &stanza.head, &mut || stanza.render());
+                copies::tell_senders(&router, &sender, &stanza.head, &mut || stanza.render());
             }
             router.relay(&domain, stanza).await;
         })

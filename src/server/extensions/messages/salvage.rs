@@ -53,7 +53,7 @@ impl Delivery {
         }
         present.named = present.named.filter(|named| named.jid != lost.jid);
         // With the bytes as they were: they say when the message was held up, if it was.
-        if present.give(router, &stanza.head, None, false, &mut || stanza.render()).is_err() {
+        if present.give(&stanza.head, None, false, &mut || stanza.render()).is_err() {
             self.offline.refer(&to.to_bare(), place).await;
         }
     }

@@ -67,7 +67,14 @@ struct Inner<T> {
     flying: VecDeque<Flying<T>>,
     preferences: Arc<Preferences>,
     is_trimming: bool,
+    /// Until when searches are paid for.
+    searched: u64,
 }
+
+/// A search of an archive that another may ask for costs its owner this long, in microseconds; so many can come at
+/// once.
+const SEARCH: u64 = 2_000_000;
+const SEARCHES: u64 = 30;
 
 /// The archive of one account. `T` is what has to be handed out when a message is durable.
 #[expect(missing_debug_implementations, reason = "there is nothing to show")]
@@ -101,6 +108,17 @@ impl<T> Ledger<T> {
     pub fn size(&self) -> (u64, u64) {
         let inner = self.lock();
         (inner.messages, inner.bytes)
+    }
+
+    /// Whether the archive may be searched once more on somebody's behalf, at `now`.
+    pub fn may_search(&self, now: u64) -> bool {
+        let mut inner = self.lock();
+        let from = inner.searched.max(now.saturating_sub(SEARCH * SEARCHES));
+        let may = from <= now;
+        if may {
+            inner.searched = from + SEARCH;
+        }
+        may
     }
 
     /// What is at this place or behind it is not to be served yet.
@@ -272,6 +290,7 @@ impl<T: Send + 'static> Ledgers<T> {
             flying: VecDeque::new(),
             preferences: Arc::new(preferences),
             is_trimming: false,
+            searched: 0,
         };
         Ok(Ledger { account: account.clone(), inner: Mutex::new(inner) })
     }
