@@ -138,3 +138,6 @@ impl Extension for Multicast {
         at.multicast(self);
     }
 }
+
+#[cfg(test)]
+mod tests;

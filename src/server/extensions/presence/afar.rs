@@ -19,6 +19,10 @@ impl Presence {
     /// A resource elsewhere is available, as `account` was told.
     pub(super) async fn comes(&self, router: &Router, account: &BareJid, from: &Jid, stanza: &Stanza) {
         let Some(full) = from.to_full() else { return };
+        // Nothing is read, and nothing kept in memory, for accounts that a stranger made up.
+        if !self.exists(router, account).await {
+            return;
+        }
         let is_contact = match self.books.open(account).await {
             Ok(book) => book.is_seen_by(from.as_bare_str()) || book.sees(from.as_bare_str()),
             Err(error) => return tracing::error!(%account, %error, "a roster could not be read"),
