@@ -20,7 +20,9 @@ impl Folder {
     /// Writes a configuration with ports nobody uses.
     fn configure(&self, rest: &str) {
         let (c2s, c2s_tls) = (free_port(), free_port());
-        let text = format!("{rest}\n[listen]\nc2s = [\"127.0.0.1:{c2s}\"]\nc2s_tls = [\"127.0.0.1:{c2s_tls}\"]\n");
+        let text = format!(
+            "{rest}\n[listen]\nc2s = [\"127.0.0.1:{c2s}\"]\nc2s_tls = [\"127.0.0.1:{c2s_tls}\"]\ns2s = []\ns2s_tls = []\n"
+        );
         fs::write(self.0.join("config.toml"), text).unwrap();
     }
 
@@ -170,7 +172,11 @@ fn mistakes_are_named() {
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    fs::write(folder.0.join("taken.toml"), format!("[listen]\nc2s = [\"{address}\"]\nc2s_tls = []\n")).unwrap();
+    fs::write(
+        folder.0.join("taken.toml"),
+        format!("[listen]\nc2s = [\"{address}\"]\nc2s_tls = []\ns2s = []\ns2s_tls = []\n"),
+    )
+    .unwrap();
     for command in ["serve", "check"] {
         let (is_good, said) = folder.run(&[command, "--config", "taken.toml"], "");
         assert!(!is_good && said.contains(&address.to_string()), "{said}");

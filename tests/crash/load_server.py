@@ -55,6 +55,8 @@ domain = "{DOMAIN}"
 [listen]
 c2s = ["127.0.0.1:{self.port}"]
 c2s_tls = ["127.0.0.1:{tls}"]
+s2s = []
+s2s_tls = []
 [c2s]
 tls_required = false
 [store]

@@ -10,6 +10,7 @@ use chirrup::extension::{Spec, Support, Xep};
 use chirrup::house::{House, World};
 use chirrup::net::streams;
 use chirrup::runtime::{SeededIds, SimulatedClock};
+use chirrup::s2s;
 
 use super::{generated, top};
 
@@ -30,6 +31,7 @@ fn furnished() -> Vec<&'static Spec> {
     let house = runtime.block_on(House::build(config, world)).unwrap();
     let mut specs = house.router.wiring().specs.clone();
     specs.push(&streams::SPEC);
+    specs.push(&s2s::SPEC);
     let _nothing_to_keep = fs::remove_dir_all(folder);
     specs
 }

@@ -181,6 +181,7 @@ mod tests {
         let hosts = vec![host("localhost"), host("capulet.example"), host("grün.example")];
         let mut config = Config { hosts, ..Config::default() };
         config.listen.s2s = vec!["192.0.2.1:5269".parse().unwrap()];
+        config.listen.s2s_tls.clear();
         config
     }
 

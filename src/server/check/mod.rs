@@ -71,6 +71,14 @@ pub fn look(config: &Config, is_running: bool, now: i64) -> Vec<Finding> {
     if !config.c2s.tls_required {
         findings.push(Finding::warning("`c2s.tls_required` is false: passwords and posts can travel unencrypted"));
     }
+    if !config.s2s.tls_required {
+        findings
+            .push(Finding::warning("`s2s.tls_required` is false: what goes to other servers can be read and forged"));
+    }
+    if !config.s2s.require_valid_certificate {
+        let text = "`s2s.require_valid_certificate` is false: whoever controls the network can be another server";
+        findings.push(Finding::warning(text));
+    }
     certificates(config, now, &mut findings);
     data_directory(config, &mut findings);
     if config.store.engine == StoreEngine::Memory {
@@ -80,7 +88,8 @@ pub fn look(config: &Config, is_running: bool, now: i64) -> Vec<Finding> {
         findings.push(Finding::good("a server is running on this data directory"));
     } else {
         let is_spared = |address: &SocketAddr| config.file.is_none() && address.is_ipv6() && !has_ipv6();
-        for address in config.listen.c2s.iter().chain(&config.listen.c2s_tls) {
+        let listen = &config.listen;
+        for address in [&listen.c2s, &listen.c2s_tls, &listen.s2s, &listen.s2s_tls].into_iter().flatten() {
             findings.push(if is_spared(address) {
                 Finding::warning(format!("{address}: this machine has no IPv6"))
             } else {

@@ -14,6 +14,8 @@ fn a_fresh_folder_is_good_and_is_left_as_it_was() {
     let mut config = Config { data_directory: folder.clone(), ..Config::default() };
     config.listen.c2s = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     config.listen.c2s_tls.clear();
+    config.listen.s2s.clear();
+    config.listen.s2s_tls.clear();
     let findings = look(&config, false, 1_800_000_000);
     assert_eq!(weight_of(&findings, "embedded defaults"), Weight::Good);
     assert_eq!(weight_of(&findings, "not there yet"), Weight::Good);

@@ -41,7 +41,7 @@ pub(super) async fn keep(server: Server, mut signals: Signals, reread: &impl Fn(
     complain(&house);
     let hosts = house.config.hosts.iter().map(|host| host.domain.as_str()).collect::<Vec<_>>().join(", ");
     let listen = &house.config.listen;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), %hosts, c2s = ?listen.c2s, c2s_tls = ?listen.c2s_tls, "serving");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %hosts, c2s = ?listen.c2s, c2s_tls = ?listen.c2s_tls, s2s = ?listen.s2s, s2s_tls = ?listen.s2s_tls, "serving");
     notifier.tell(&State::Status(format!("serving {hosts}")));
     notifier.tell(&State::Ready);
 

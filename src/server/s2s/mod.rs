@@ -12,6 +12,7 @@ mod accept;
 mod bounce;
 mod carry;
 mod dial;
+mod events;
 pub mod handle;
 pub mod lanes;
 mod link;

@@ -16,7 +16,7 @@ use super::Federation;
 use super::handle::Order;
 use super::link::{End, Link, in_doubt};
 use super::outbox::{Outbox, Pushed};
-use super::resume::{Earlier, Sent};
+use super::resume::{Earlier, Resumable, Sent};
 
 /// How long what has come may take to be handled after the end.
 const HANDLING: Duration = Duration::from_secs(30);
@@ -65,6 +65,11 @@ impl Link {
         self.return_orders();
         let flushed = self.wire.flushed();
         let earlier = self.earlier(&end);
+        if let Some(id) = &self.resumption {
+            // It has ended for good.
+            let is_own = |found: &Resumable| matches!(found, Resumable::Live(handle) if handle.id == self.id);
+            drop(self.federation.resumables.take(id, is_own));
+        }
         let Self { federation, stream, wire, sent, outboxes, id, .. } = self;
         let has_acks = stream.has_acks();
         wire.shutdown().await;

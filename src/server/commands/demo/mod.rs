@@ -42,6 +42,9 @@ pub(super) fn run(args: &DemoArgs) -> Outcome {
     for (addresses, port) in [(&mut config.listen.c2s, args.port), (&mut config.listen.c2s_tls, args.port + 1)] {
         *addresses = vec![SocketAddr::from(([127, 0, 0, 1], port))];
     }
+    // Nobody else's server is in this show.
+    config.listen.s2s.clear();
+    config.listen.s2s_tls.clear();
     block_on(async {
         let signals = Signals::new()?;
         let server = Server::start(config)
