@@ -12,7 +12,11 @@ s2s_direct_tls_ports = ENV_RUN_MODE == "direct" and { 5270 } or {}
 use_ipv6 = false
 
 -- libunbound holds .test to be empty unless told otherwise.
-unbound = { resolvconf = true, hoststxt = false, options = { ["local-zone:"] = "test. transparent" } }
+unbound = {
+	resolvconf = true, hoststxt = false, trustfile = ENV_RUN_ANCHOR,
+	options = { ["local-zone:"] = "test. transparent" },
+}
+use_dane = ENV_RUN_ANCHOR ~= nil
 
 local modules = {
 	"blocklist", "bookmarks", "carbons", "csi_simple", "dialback", "disco", "pep", "ping", "posix", "private",
@@ -27,8 +31,8 @@ authentication = "internal_hashed"
 allow_registration = true
 pep_max_items = 1000
 
--- Debian's package asks for valid certificates. A host that doesn't falls back to dialback.
-s2s_secure_auth = ENV_RUN_MODE ~= "dialback"
+-- Debian's package asks for valid certificates. Where they aren't, there is dialback.
+s2s_secure_auth = ENV_RUN_MODE == "external" or ENV_RUN_MODE == "direct"
 ssl = { cafile = ENV_RUN_AUTHORITY, capath = ENV_RUN_DIR .. "/none" }
 
 for domain in ENV_RUN_DOMAINS:gmatch("%S+") do

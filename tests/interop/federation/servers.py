@@ -18,7 +18,7 @@ class Server:
     """A server process for as long as the `with` block lasts."""
 
     kind = ""
-    # What this kind cannot do, by the name of the check: said in the table, and the check is not asked of it.
+    # What this kind cannot do, by check or mode: said in the table, and not asked of it.
     cannot = {}
 
     def __init__(self, domain, address, mode, certificates, folder, also=()):
@@ -34,13 +34,17 @@ class Server:
     @property
     def own(self):
         """Folder with this mode's certificates: of an authority nobody trusts where dialback has to do."""
-        return self.certificates / ("untrusted" if self.mode == "dialback" else "trusted")
+        return self.certificates / ("untrusted" if self.mode in ("dialback", "dane") else "trusted")
 
     def ports(self):
         return [5222, 5270 if self.mode == "direct" else 5269]
 
     def command(self):
         raise NotImplementedError
+
+    def asks_for(self, mode):
+        """How a server that calls this one has to prove its domain."""
+        return "dialback" if mode == "dialback" else "EXTERNAL"
 
     def __enter__(self):
         self.folder.mkdir(parents=True)
@@ -104,6 +108,8 @@ class Prosody(Server):
         }
         if self.mode == "direct":
             environment["RUN_BIDI"] = "yes"
+        if self.mode == "dane":
+            environment["RUN_ANCHOR"] = str(self.folder.parent / "anchor")
         return [shutil.which("prosody"), "-F", "--config", str(HERE / "prosody.cfg.lua")], environment
 
     def links(self):
@@ -135,9 +141,13 @@ class Prosody(Server):
     def is_bidirectional(self):
         return "bidirectional stream" in self.text()
 
+    def asks_for(self, mode):
+        return "dialback" if mode in ("dialback", "dane") else "EXTERNAL"
+
 
 class Ejabberd(Server):
     kind = "ejabberd"
+    cannot = {"dane": "ejabberd 23.01 does not do DANE"}
 
     def command(self):
         both = self.folder / "both.pem"
