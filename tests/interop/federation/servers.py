@@ -34,7 +34,7 @@ class Server:
     @property
     def own(self):
         """Folder with this mode's certificates: of an authority nobody trusts where dialback has to do."""
-        return self.certificates / ("untrusted" if self.mode in ("dialback", "dane") else "trusted")
+        return self.certificates / ("untrusted" if self.mode in ("dialback", "dane", "posh") else "trusted")
 
     def ports(self):
         return [5222, 5270 if self.mode == "direct" else 5269]
@@ -97,7 +97,10 @@ class Server:
 
 class Prosody(Server):
     kind = "prosody"
-    cannot = {"pages": "Prosody 0.12's PEP ignores RSM: read by max_items and by item ids"}
+    cannot = {
+        "pages": "Prosody 0.12's PEP ignores RSM: read by max_items and by item ids",
+        "posh": "Prosody 0.12 does not do POSH",
+    }
 
     def command(self):
         (self.folder / "data").mkdir()
@@ -147,7 +150,7 @@ class Prosody(Server):
 
 class Ejabberd(Server):
     kind = "ejabberd"
-    cannot = {"dane": "ejabberd 23.01 does not do DANE"}
+    cannot = {"dane": "ejabberd 23.01 does not do DANE", "posh": "ejabberd 23.01 does not do POSH"}
 
     def command(self):
         both = self.folder / "both.pem"
@@ -182,7 +185,9 @@ class Chirrup(Server):
         config.write_text((HERE / "chirrup.toml").read_text().format(
             dir=self.folder, domain=self.domain, address=self.address, authority=self.authority,
             certificate=self.own / f"{self.domain}.crt", key=self.own / f"{self.domain}.key",
-            plain="" if self.mode == "direct" else port, direct=port if self.mode == "direct" else ""))
+            plain="" if self.mode == "direct" else port, direct=port if self.mode == "direct" else "",
+            is_strict="false" if self.mode == "dialback" else "true",
+            dns=f'dnssec = true\ntrust_anchor = "{self.folder.parent}/anchor"' if self.mode == "dane" else ""))
         return [os.environ["CHIRRUP"], "serve", "--config", str(config)], {}
 
     def ask(self, *arguments, timeout=60):
