@@ -23,7 +23,10 @@ def wire_name(name):
 
 
 class Zone:
-    """`{"name": {"A": ["10.53.0.1"], "SRV": [[priority, weight, port, "target"]]}}`, names in lower case."""
+    """`{"name": {"A": ["10.53.0.1"], "SRV": [[priority, weight, port, "target"]]}}`, names in lower case.
+
+    A name with `"silent": true` gets no answer at all.
+    """
 
     def __init__(self, file):
         self.records = json.loads(pathlib.Path(file).read_text())
@@ -42,8 +45,8 @@ class Zone:
             data = []
         return (NOERROR if name in self.names else NXDOMAIN), data
 
-    def answer(self, query):
-        """The bytes to answer `query` with; None when it is not a question."""
+    def answer(self, query, bytes_max=65535):
+        """The bytes to answer `query` with; None when it is not a question. Too many are left out: truncated."""
         if len(query) < 17 or query[2] & 0x80:
             return None
         identifier, flags, questions = struct.unpack("!HHH", query[:6])
@@ -53,6 +56,8 @@ class Zone:
             at += 1 + query[at]
         kind, _ = struct.unpack("!HH", query[at + 1:at + 5])
         question, name = query[12:at + 5], ".".join(labels)
+        if self.records.get(name.lower(), {}).get("silent"):
+            return None
         code, data = (NOTIMP, []) if questions != 1 or flags & 0x7800 else self.lookup(name, kind)
         records = b"".join(b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(one)) + one for one in data)
         authority = b""
@@ -62,13 +67,16 @@ class Zone:
         # A response, authoritative, recursion desired as asked and said to be available.
         flags = 0x8480 | flags & 0x0100 | code
         head = struct.pack("!HHHHHH", identifier, flags, 1, len(data), 1 if authority else 0, 0)
-        return head + question + records + authority
+        whole = head + question + records + authority
+        if len(whole) > bytes_max:
+            return struct.pack("!HHHHHH", identifier, flags | 0x0200, 1, 0, 0, 0) + question
+        return whole
 
 
 class Datagram(socketserver.BaseRequestHandler):
     def handle(self):
         data, wire = self.request
-        if answer := self.server.zone.answer(data):
+        if answer := self.server.zone.answer(data, 1232):
             wire.sendto(answer, self.client_address)
 
 
