@@ -179,6 +179,23 @@ class Ejabberd(Server):
 class Chirrup(Server):
     kind = "chirrup"
 
+    def text(self):
+        return (self.folder / "output").read_text(errors="replace")
+
+    def links(self):
+        found = set()
+        for line in self.text().splitlines():
+            if "link up" not in line:
+                continue
+            field = {name: value.strip('"') for name, value in re.findall(r'(\w+)=("[^"]*"|\S+)', line)}
+            ends = (field["local"], field["remote"])
+            start, end = ends if field["direction"] == "Out" else reversed(ends)
+            found.add((start, end, field.get("authenticated", "?"), field.get("tls", "none")))
+        return found
+
+    def is_bidirectional(self):
+        return "bidi=true" in self.text()
+
     def command(self):
         port = f'"{self.address}:{5270 if self.mode == "direct" else 5269}"'
         config = self.folder / "chirrup.toml"
