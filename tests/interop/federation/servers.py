@@ -190,7 +190,12 @@ class Chirrup(Server):
             field = {name: value.strip('"') for name, value in re.findall(r'(\w+)=("[^"]*"|\S+)', line)}
             ends = (field["local"], field["remote"])
             start, end = ends if field["direction"] == "Out" else reversed(ends)
-            found.add((start, end, field.get("authenticated", "?"), field.get("tls", "none")))
+            vouched = field.get("certificate", "nobody")
+            wanted = {"dialback": None, "dane": "DANE", "posh": "POSH"}.get(self.mode, "PKIX")
+            how = field.get("authenticated", "?")
+            if wanted and wanted != vouched:
+                how += f" (certificate vouched for by {vouched}, not {wanted})"
+            found.add((start, end, how, f"TLS {field.get('tls')}, {vouched}" if "tls" in field else "none"))
         return found
 
     def is_bidirectional(self):

@@ -21,7 +21,7 @@ ATOM = "http://www.w3.org/2005/Atom"
 PUBSUB = "{http://jabber.org/protocol/pubsub}"
 EVENT = "{http://jabber.org/protocol/pubsub#event}"
 RSM = "{http://jabber.org/protocol/rsm}"
-PATIENCE = 20
+PATIENCE = 15
 PASSWORD = "pässword 1"
 POSTS = 100
 PAGE = 20
@@ -103,9 +103,8 @@ class Person(slixmpp.ClientXMPP):
             try:
                 await asyncio.wait_for(self.news.wait(), end - time.monotonic())
             except asyncio.TimeoutError:
-                found = [str(stanza) for stanza in self.heard[since:] if stanza["type"] == "error"]
-                raise AssertionError(f"{self.boundjid} never heard {what}{' but ' if found else ''}{' '.join(found)}") \
-                    from None
+                heard = "".join(f"\n      {stanza}"[:1000] for stanza in self.heard[since:][-5:])
+                raise AssertionError(f"{self.boundjid} never heard {what}; the last it heard:{heard}") from None
 
     def says(self, to, text):
         self.send_message(mto=to, mbody=text, mtype="chat")
@@ -122,7 +121,15 @@ class Person(slixmpp.ClientXMPP):
         return await self.hear(f"presence {kind}{f' ({show})' if show else ''} from {sender}", matches, since)
 
     async def hears_post(self, blog, name, since=0):
-        return await self.hear(f"post {name} of {blog}", lambda stanza: is_post(stanza, blog, name), since)
+        """Hears of a post, and reads it: from the notification, or where that holds no payload (XEP-0472 recommends it
+        so), from the blog."""
+        heard = await self.hear(f"post {name} of {blog}", lambda stanza: is_post(stanza, blog, name), since)
+        title, remark = heard.xml.findtext(f".//{{{ATOM}}}title"), "with payload"
+        if title is None:
+            item = await self.plugin["xep_0060"].get_item(blog, MICROBLOG, name, timeout=PATIENCE)
+            title, remark = item.xml.findtext(f".//{{{ATOM}}}title"), "then fetched"
+        assert title == f"Post {name}", title
+        return remark
 
     async def roster_says(self, contact, subscription):
         for _ in range(PATIENCE * 20):
@@ -154,8 +161,7 @@ class Person(slixmpp.ClientXMPP):
 def is_post(stanza, blog, name):
     if not isinstance(stanza, slixmpp.Message) or stanza["from"].bare != blog:
         return False
-    item = stanza.xml.find(f"{EVENT}event/{EVENT}items[@node='{MICROBLOG}']/{EVENT}item[@id='{name}']")
-    return item is not None and item.findtext(f".//{{{ATOM}}}title") == f"Post {name}"
+    return stanza.xml.find(f"{EVENT}event/{EVENT}items[@node='{MICROBLOG}']/{EVENT}item[@id='{name}']") is not None
 
 
 async def appear(site, name, authorities, watches=False):
@@ -278,20 +284,21 @@ async def follow(reader, blogger):
     answer = await plugin.subscribe(blog, MICROBLOG, timeout=PATIENCE)
     assert answer["pubsub"]["subscription"]["subscription"] == "subscribed", str(answer)
     await blogger.post(f"live-{tag}")
-    await reader.hears_post(blog, f"live-{tag}")
+    remark = await reader.hears_post(blog, f"live-{tag}")
     await plugin.unsubscribe(blog, MICROBLOG, timeout=PATIENCE)
     await blogger.post(f"unheard-{tag}")
     text = f"Did you see? {tag}"
     blogger.says(reader.boundjid.bare, text)
     await reader.hears_saying(blog, text)
     assert not any(is_post(stanza, blog, f"unheard-{tag}") for stanza in reader.heard), "heard after unsubscribing"
+    return remark
 
 
 async def notification(one, other):
     """One posts; the other, a contact who never subscribed, watches by +notify."""
     name = f"noticed-{one.boundjid.user}"
     await one.post(name)
-    await other.hears_post(one.boundjid.bare, name)
+    return await other.hears_post(one.boundjid.bare, name)
 
 
 async def reading(reader, blog, is_paged):
@@ -320,11 +327,13 @@ async def pair(left, right, authorities):
     await checks("subscription", back, subscription(bob, ann, "both"))
     await checks("presence", there, presence(ann, bob))
     await checks("presence", back, presence(bob, ann))
-    # Each anew: a probe finds who is there. ejabberd heeds +notify only from here on.
-    ann = await ann.again()
-    await checks("probe", there, ann.hears_presence(bob.boundjid.bare, "available"))
-    bob = await bob.again()
-    await checks("probe", back, bob.hears_presence(ann.boundjid.bare, "available"))
+    # Each anew: the probe finds who is there, and the other hears who came. ejabberd heeds +notify only from here on.
+    for name in (there, back):
+        one, other = (ann, bob) if name is there else (bob, ann)
+        mark, one = len(other.heard), await one.again()
+        ann, bob = (one, other) if name is there else (other, one)
+        await checks("probe", name, one.hears_presence(other.boundjid.bare, "available"))
+        await checks("arrival", name, other.hears_presence(one.boundjid.bare, "available", mark))
     await checks("notify", there, notification(ann, bob))
     await checks("notify", back, notification(bob, ann))
     rita = await appear(left, f"rita-{right.kind}", authorities)
