@@ -165,7 +165,7 @@ impl Archive {
         Ok(is_wanted.then_some(ledger))
     }
 
-    /// Gives `message` a place in `ledger`.
+    /// Gives `message` a place in `ledger`, if its account still exists.
     pub(super) fn add(
         &self,
         ledger: &Arc<Account>,
@@ -173,7 +173,7 @@ impl Archive {
         is_outgoing: bool,
         message: &[u8],
         batch: &mut Batch,
-    ) -> InAir {
+    ) -> Option<InAir> {
         let mut chance = [0; 8];
         self.ids.fill(&mut chance);
         let arrival = Arrival {
@@ -183,8 +183,8 @@ impl Archive {
             is_outgoing,
             message,
         };
-        let place = ledger.add(&arrival, batch);
-        InAir { ledger: Arc::clone(ledger), place }
+        let place = ledger.add(&arrival, batch)?;
+        Some(InAir { ledger: Arc::clone(ledger), place })
     }
 
     /// The message at `place` in the archive of `account`.

@@ -497,3 +497,67 @@ async fn errors_follow_the_copies() {
     juliet.send(&format!("<message to='{ROMEO}' type='error' id='m1'>{error}</message>")).await;
     assert_eq!((romeo.read().len(), street.read().len()), (1, 0), "it is no answer to what was copied");
 }
+
+#[tokio::test]
+async fn what_is_too_old_or_too_much_goes() {
+    let store: Arc<dyn store::Store> = Arc::new(store::Memory::new());
+    let stage = Stage::furnished(Arc::clone(&store), "[archive]\ndays_max = 1").await;
+    let (romeo, juliet) = (stage.log_in(ROMEO).await, stage.log_in(JULIET).await);
+    for number in 0..40 {
+        romeo.send(&chat("juliet@example.com", &number.to_string())).await;
+    }
+    juliet.read();
+    let oldest = juliet.archive(&page("<max>1</max>")).await.ids.remove(0);
+    stage.clock.advance(std::time::Duration::from_secs(24 * 60 * 60 + 60));
+    assert!(juliet.bodies("").await.is_empty(), "what is too old is not served");
+    let rows = async || {
+        let rows = store.scan(store::Range::between(&[0x30_u8][..], &[0x32_u8][..]), store::Page::rows(1000)).await;
+        rows.unwrap().len()
+    };
+    assert!(rows().await > 80);
+    for _ in 0..2 {
+        stage.router.tell(|listener| listener.minute_passed(0)).await;
+    }
+    assert_eq!(rows().await, 0, "and soon gone, on both sides");
+    let answer = juliet.archive(&page(&format!("<after>{oldest}</after>"))).await;
+    assert!(answer.last.contains("item-not-found"));
+
+    let stage = Stage::furnished(store, "[archive]\nbytes_per_account_max = 20000").await;
+    let (romeo, juliet) = (stage.log_in(ROMEO).await, stage.log_in(JULIET).await);
+    for number in 0..300 {
+        romeo.send(&chat("juliet@example.com", &format!("{number:0>500}"))).await;
+    }
+    juliet.read();
+    let kept = juliet.bodies(&page("<before/>")).await;
+    assert!((10..=62).contains(&kept.len()), "{} of about 600 bytes each", kept.len());
+    assert!(kept.last().is_some_and(|last| last.ends_with("0299")));
+    assert_eq!(juliet.bodies(&format!("{}{}", form(&[("with", "romeo@example.net")]), page("<before/>"))).await, kept);
+}
+
+#[tokio::test]
+async fn pages_are_no_heavier_than_a_mailbox_bears() {
+    let stage = Stage::new().await;
+    let (romeo, juliet) = (stage.log_in(ROMEO).await, stage.log_in(JULIET).await);
+    for letter in 'a'..='h' {
+        romeo.send(&chat("juliet@example.com", &letter.to_string().repeat(200_000))).await;
+        juliet.read();
+    }
+    let mut read = String::new();
+    let mut after = String::new();
+    loop {
+        let answered = juliet.archive(&page(&format!("<max>1000000</max>{after}"))).await;
+        assert!(answered.bodies.len() <= 2, "an eighth of the mailbox");
+        read.extend(answered.bodies.iter().filter_map(|body| body.chars().next()));
+        after = format!("<after>{}</after>", answered.ids.last().unwrap());
+        if answered.is_complete() {
+            break;
+        }
+    }
+    assert_eq!(read, "abcdefgh");
+    // Who asks and does not read is told to.
+    for _ in 0..20 {
+        juliet.send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>").await;
+    }
+    let all = juliet.read();
+    assert!(all.iter().any(|answer| answer.contains("resource-constraint")) && !juliet.session.mailbox.is_closed());
+}

@@ -120,8 +120,8 @@ impl Delivery {
             },
             false => None,
         };
-        let sent = sides.sender.as_ref().map(|ledger| self.archive.add(ledger, to, true, &message, &mut batch));
-        let received = sides.recipient.as_ref().map(|ledger| {
+        let sent = sides.sender.as_ref().and_then(|ledger| self.archive.add(ledger, to, true, &message, &mut batch));
+        let received = sides.recipient.as_ref().and_then(|ledger| {
             let contact = if sender.as_ref().is_some_and(|sender| sender.jid.as_bare_str() == account.as_str()) {
                 to
             } else {
@@ -220,7 +220,7 @@ impl Delivery {
         match ledger {
             Some(ledger) => {
                 let (message, mut batch) = (stanza.render(), Batch::new());
-                let sent = self.archive.add(&ledger, to, true, &message, &mut batch);
+                let Some(sent) = self.archive.add(&ledger, to, true, &message, &mut batch) else { return };
                 if let Err(error) = self.archive.store().commit_durably(batch).await {
                     return self.failed(router, &stanza, &error).await;
                 }

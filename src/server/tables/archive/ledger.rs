@@ -69,6 +69,8 @@ struct Inner<T> {
     is_trimming: bool,
     /// Until when searches are paid for.
     searched: u64,
+    /// The account is gone: nothing more is archived.
+    is_closed: bool,
 }
 
 /// A search of an archive that another may ask for costs its owner this long, in microseconds; so many can come at
@@ -128,9 +130,14 @@ impl<T> Ledger<T> {
 
     /// Gives a message its place, and adds to `batch` what archives it. From now on it is in the air: whoever calls
     /// this calls [`land`](Self::land) when the batch is durable, and [`abandon`](Self::abandon) when it never is.
-    pub fn add(&self, arrival: &Arrival<'_>, batch: &mut Batch) -> Place {
+    ///
+    /// `None` when the account was removed.
+    pub fn add(&self, arrival: &Arrival<'_>, batch: &mut Batch) -> Option<Place> {
         let account = self.account.as_str();
         let mut inner = self.lock();
+        if inner.is_closed {
+            return None;
+        }
         let time = arrival.now.max(inner.last.saturating_add(1));
         inner.last = time;
         let place = Place { time, chance: arrival.chance };
@@ -160,7 +167,7 @@ impl<T> Ledger<T> {
         inner.bytes += row.len() as u64;
         batch.put(at(&rows_prefix(account), place), row);
         inner.flying.push_back(Flying { place, ticket: None, is_durable: false, owner: None });
-        place
+        Some(place)
     }
 
     /// The message at `place` is durable. Hands out `ticket`, and whatever waits behind it, as far as it is next.
@@ -291,6 +298,7 @@ impl<T: Send + 'static> Ledgers<T> {
             preferences: Arc::new(preferences),
             is_trimming: false,
             searched: 0,
+            is_closed: false,
         };
         Ok(Ledger { account: account.clone(), inner: Mutex::new(inner) })
     }
@@ -307,12 +315,17 @@ impl<T: Send + 'static> Ledgers<T> {
         Ok(())
     }
 
-    /// Deletes everything of `account`. Nothing more may be on its way into its archive.
+    /// Deletes everything of `account`, which is removed already: nobody opens its archive any more.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn delete(&self, account: &str) -> Result<(), CommitError> {
+        if let Some(ledger) = self.cache.get(account) {
+            ledger.lock().is_closed = true;
+        }
         self.cache.forget(account);
+        // What was on its way is there after this, and goes too.
+        self.store.commit_durably(Batch::new()).await?;
         for table in [Table::ArchiveByContact, Table::Archive, Table::ArchivePreferences, Table::ArchiveHeads] {
             super::super::delete_range(self.store.as_ref(), table.key().str(account).range()).await?;
         }

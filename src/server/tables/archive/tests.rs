@@ -25,7 +25,7 @@ async fn add(ledgers: &Ledgers<Place>, ledger: &Ledger<Place>, now: u64, contact
     let chance = now.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ text.len() as u64;
     let arrival =
         Arrival { now, chance, contact: CONTACTS[contact], is_outgoing: contact == 1, message: text.as_bytes() };
-    let place = ledger.add(&arrival, &mut batch);
+    let place = ledger.add(&arrival, &mut batch).unwrap();
     ledgers.store.commit_durably(batch).await.unwrap();
     let mut out = Vec::new();
     assert!(matches!(ledger.land(place, Some(place), |place| out.push(place)), Landed::Done));
@@ -171,7 +171,7 @@ async fn messages_are_handed_out_in_the_order_of_their_places() {
     let ledger = archives.open(&account()).await.unwrap();
     let mut batch = Batch::new();
     let arrival = |now| Arrival { now, chance: now, contact: CONTACTS[0], is_outgoing: false, message: b"x" };
-    let places: Vec<Place> = (1..=4).map(|now| ledger.add(&arrival(now), &mut batch)).collect();
+    let places: Vec<Place> = (1..=4).map(|now| ledger.add(&arrival(now), &mut batch).unwrap()).collect();
     memory.commit_durably(batch).await.unwrap();
     assert_eq!(ledger.horizon(), places[0]);
     let all = Want { span: Span::ALL, with: None, messages_max: 9, bytes_max: 999, is_from_end: false };
@@ -200,7 +200,8 @@ async fn who_gives_up_lets_the_others_pass() {
     let ledger = archives.open(&account()).await.unwrap();
     let mut batch = Batch::new();
     let arrival = |now| Arrival { now, chance: now, contact: CONTACTS[0], is_outgoing: false, message: b"x" };
-    let (one, two) = (ledger.add(&arrival(1), &mut batch), ledger.add(&arrival(2), &mut batch));
+    let mut add = |now| ledger.add(&arrival(now), &mut batch).unwrap();
+    let (one, two) = (add(1), add(2));
     let Landed::Parked(turn) = ledger.land(two, Some(two), |_| panic!("not yet")) else { panic!("one is before it") };
     ledger.abandon(one);
     turn.await.unwrap();
@@ -242,4 +243,19 @@ fn what_is_no_id_is_none() {
     {
         assert_eq!(Place::parse(wrong), None, "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn nothing_gets_into_the_archive_of_who_was_removed() {
+    let memory: Arc<dyn Store> = Arc::new(Memory::new());
+    let archives = ledgers(&memory);
+    let ledger = archives.open(&account()).await.unwrap();
+    let arrival = Arrival { now: 1, chance: 1, contact: CONTACTS[0], is_outgoing: false, message: b"x" };
+    let mut batch = Batch::new();
+    ledger.add(&arrival, &mut batch).unwrap();
+    let on_its_way = memory.commit(batch);
+    archives.delete(account().as_str()).await.unwrap();
+    on_its_way.await.unwrap().durable().await.unwrap();
+    assert!(memory.scan(store::Range::all(), store::Page::rows(1)).await.unwrap().is_empty());
+    assert!(ledger.add(&arrival, &mut Batch::new()).is_none());
 }
