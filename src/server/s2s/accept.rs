@@ -115,9 +115,10 @@ impl Link {
     /// Puts TLS under the stream.
     pub(super) async fn start_tls(&mut self) -> Result<(), End> {
         let lost = |error: std::io::Error| End::Cut(error.to_string());
-        self.wire.flush(&mut self.stream).await.map_err(lost)?;
-        let plain = self.wire.take().map_err(lost)?;
         let within = self.negotiation.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let flushed = timeout(within, self.wire.flush(&mut self.stream)).await;
+        flushed.unwrap_or(Err(std::io::ErrorKind::TimedOut.into())).map_err(lost)?;
+        let plain = self.wire.take().map_err(lost)?;
         let handshake = self.federation.tls.accept_server(plain, Start::StartTls);
         let (transport, facts, peer) = match timeout(within, handshake).await {
             Ok(secured) => secured.map_err(|error| End::Cut(format!("TLS: {error}")))?,

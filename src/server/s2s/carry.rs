@@ -69,7 +69,6 @@ impl Carrier {
     }
 
     async fn talk(&mut self, established: Established) -> Option<()> {
-        self.failures = 0;
         let began = Instant::now();
         let router = self.federation.router.upgrade()?;
         let mut link = self.federation.link_out(router, established, self.id, &self.outbox);
@@ -105,9 +104,21 @@ impl Carrier {
             }
         }
         if began.elapsed() < SHORT_LIFE {
+            self.failures += 1;
+            let limit = self.limit();
+            let text = "its server ends every stream soon after it begins";
+            let error = StanzaError::remote_server_timeout().with_text(text);
+            self.federation.bounce(self.outbox.expire(limit), &error).await;
             self.pause().await;
+        } else {
+            self.failures = 0;
         }
         Some(())
+    }
+
+    /// What was queued before has waited too long.
+    fn limit(&self) -> Timestamp {
+        self.federation.clock.now().saturating_sub(self.federation.config.queue_seconds_max * 1_000_000)
     }
 
     async fn fail(&mut self, failure: Failure) -> Option<()> {
@@ -116,8 +127,7 @@ impl Carrier {
         let now = self.federation.clock.now();
         let federation = Arc::clone(&self.federation);
         let config = &federation.config;
-        let limit = now.saturating_sub(config.queue_seconds_max * 1_000_000);
-        self.federation.bounce(self.outbox.expire(limit), &failure.error()).await;
+        self.federation.bounce(self.outbox.expire(self.limit()), &failure.error()).await;
         let window = config.resume_seconds_max.min(config.queue_seconds_max) * 1_000_000;
         let is_late = self.lost_at.is_some_and(|at| at + window < now);
         if is_late || failure.is_permanent() {

@@ -254,9 +254,10 @@ impl Attempt<'_> {
         match ending {
             Ending::Theirs(StreamError { condition, .. }) => match condition {
                 Condition::HostUnknown | Condition::HostGone => Failure::NotFound(text),
-                Condition::PolicyViolation | Condition::NotAuthorized | Condition::UnsupportedVersion => {
-                    Failure::Refused(text)
-                }
+                Condition::PolicyViolation
+                | Condition::NotAuthorized
+                | Condition::InvalidFrom
+                | Condition::UnsupportedVersion => Failure::Refused(text),
                 _ => Failure::Unreachable(text),
             },
             Ending::NotAuthenticated(Refusal::Error(error)) if error.type_ == xmpp::stanza::ErrorType::Wait => {

@@ -22,10 +22,13 @@ impl Link {
                 self.last_stanza = Instant::now();
                 self.handle.received.fetch_add(1, Ordering::Relaxed);
                 self.lanes.take(stanza);
+                // Said at once, so that a request for an acknowledgement right behind it is answered once.
+                self.stream.handled(self.lanes.news());
             }
             Event::Malformed { reply, error } => {
                 tracing::debug!(link = self.id, %error, "a malformed stanza");
                 self.lanes.skip();
+                self.stream.handled(self.lanes.news());
                 if let Some(reply) = reply {
                     self.relay(&reply);
                 }

@@ -158,9 +158,17 @@ impl Lanes {
                 }
             }
         }
+        match self.news() {
+            0 => Poll::Pending,
+            news => Poll::Ready(news),
+        }
+    }
+
+    /// How many more stanzas are done since the last call, without going on with any.
+    pub fn news(&mut self) -> u32 {
         let news = self.first - self.reported;
         self.reported = self.first;
-        if news == 0 { Poll::Pending } else { Poll::Ready(u32::try_from(news).unwrap_or(u32::MAX)) }
+        u32::try_from(news).unwrap_or(u32::MAX)
     }
 
     fn number(&mut self) -> u64 {

@@ -106,13 +106,15 @@ impl Link {
             earlier.carrier = self.id;
             return Some(earlier);
         }
-        let previous = self.resumption.take()?;
-        if !self.stream.has_acks() {
+        let before = self.uncounted.min(self.sent.len());
+        let has_arrived = |sent: &Sent| sent.end <= self.wire.flushed();
+        if !self.stream.has_acks() || !self.sent.iter().take(before).all(has_arrived) {
             return None;
         }
+        let previous = self.resumption.take()?;
         let mut sent = std::mem::take(&mut self.sent);
         // What was sent before it counted is not the peer's to acknowledge.
-        sent.drain(..self.uncounted.min(sent.len()));
+        sent.drain(..before);
         Some(Box::new(Earlier {
             previous,
             acks: self.stream.acks().clone(),
