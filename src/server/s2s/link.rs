@@ -429,7 +429,8 @@ impl Link {
         }
         let flushed = self.wire.flushed();
         while (!counts || self.uncounted > 0)
-            && let Some(sent) = self.sent.pop_front_if(|sent| sent.end <= flushed)
+            && self.sent.front().is_some_and(|sent| sent.end <= flushed)
+            && let Some(sent) = self.sent.pop_front()
         {
             self.sent_bytes = self.sent_bytes.saturating_sub(sent.queued.cost);
             self.uncounted = self.uncounted.saturating_sub(1);

@@ -15,7 +15,7 @@ async fn talk(street: &Street, one: &Guest, other: &Guest, count: usize, between
         one.say(ROMEO, number.to_string()).await;
         other.say(JULIET, number.to_string()).await;
         if number % 7 == 3 {
-            tokio::time::sleep(between).await;
+            crate::runtime::pause(between).await;
         }
         if number % 20 == 19 {
             street.cut();
@@ -32,7 +32,7 @@ async fn what_is_cut_off_is_resumed_in_order_and_nothing_comes_twice() {
             let all: Vec<String> = (0..200).map(|number| number.to_string()).collect();
             assert_eq!(romeo.hear_ids(200).await, all, "{name} {between}");
             assert_eq!(juliet.hear_ids(200).await, all, "{name} {between}");
-            tokio::time::sleep(Duration::from_secs(600)).await;
+            crate::runtime::pause(Duration::from_secs(600)).await;
             assert!(romeo.take().is_none() && juliet.take().is_none(), "nothing twice");
         }
     }
@@ -42,7 +42,7 @@ async fn what_is_cut_off_is_resumed_in_order_and_nothing_comes_twice() {
 async fn without_acknowledgements_each_stanza_arrives_or_not_and_in_order() {
     let (street, juliet, romeo) = two("cut-plain", "stream_management = false\nbidi = false\n").await;
     talk(&street, &juliet, &romeo, 200, Duration::from_millis(30)).await;
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    crate::runtime::pause(Duration::from_secs(600)).await;
     let mut last = None;
     let mut count = 0;
     while let Some(stanza) = romeo.take() {
@@ -59,7 +59,7 @@ async fn what_cannot_be_resumed_is_answered() {
     let (street, juliet, romeo) = two("cut-doubt", "bidi = false\n").await;
     juliet.say(ROMEO, "0").await;
     assert_eq!(romeo.hear_ids(1).await, ["0"]);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    crate::runtime::pause(Duration::from_secs(5)).await;
     // Nobody reads at the other end any more; then the machine is gone for good, and another comes in its place.
     for wire in street.wires.lock().unwrap().iter() {
         wire.abort();
@@ -76,7 +76,7 @@ async fn what_cannot_be_resumed_is_answered() {
             assert_eq!(reply.error().unwrap().condition, Condition::RemoteServerTimeout);
             heard.push(reply.head.id.unwrap());
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        crate::runtime::pause(Duration::from_secs(1)).await;
     }
     heard.sort();
     assert_eq!(heard, [Box::from("1"), Box::from("2")], "each is delivered or answered, and once");

@@ -40,7 +40,7 @@ async fn both_may_begin_at_once() {
         juliet.say(ROMEO, number.to_string()).await;
         romeo.say(JULIET, number.to_string()).await;
         if number % 50 == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            crate::runtime::pause(Duration::from_millis(1)).await;
         }
     }
     assert_eq!(romeo.hear_ids(200).await, numbers(0, 200));
@@ -58,7 +58,7 @@ async fn a_domain_that_does_not_exist_is_said_not_to_at_once_and_for_a_while() {
     let reply = juliet.take().expect("at once");
     assert_eq!(reply.error().unwrap().condition, Condition::RemoteServerNotFound);
     assert_eq!(street.resolver.asked().len(), asked, "nobody is asked again");
-    tokio::time::sleep(Duration::from_secs(61)).await;
+    crate::runtime::pause(Duration::from_secs(61)).await;
     juliet.say("tybalt@nowhere.lit", "3").await;
     juliet.hear().await.error().unwrap();
     assert!(street.resolver.asked().len() > asked);
@@ -71,14 +71,14 @@ async fn a_server_that_comes_back_gets_what_waited_and_one_that_does_not_is_give
     street.dialer.refuse(address, Duration::ZERO);
     juliet.say(ROMEO, "0").await;
     juliet.say(ROMEO, "1").await;
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    crate::runtime::pause(Duration::from_secs(20)).await;
     street.put(&romeo.house, "montague.lit", "192.0.2.2");
     assert_eq!(romeo.hear_ids(2).await, numbers(0, 2));
 
     street.cut();
     romeo.house.federation.stop().await;
     street.dialer.refuse(address, Duration::ZERO);
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    crate::runtime::pause(Duration::from_secs(10)).await;
     juliet.say(ROMEO, "2").await;
     let before = tokio::time::Instant::now();
     let error = juliet.hear().await.error().unwrap();
@@ -92,7 +92,7 @@ async fn idle_links_close_and_open_again() {
     for round in 0..3 {
         juliet.say(ROMEO, round.to_string()).await;
         assert_eq!(romeo.hear_ids(1).await, [round.to_string()]);
-        tokio::time::sleep(Duration::from_secs(130)).await;
+        crate::runtime::pause(Duration::from_secs(130)).await;
         assert_eq!((links(&juliet), links(&romeo)), (vec![], vec![]), "round {round}");
     }
     // One for the stream and one for verifying its key, each time; the others asked for POSH.
@@ -134,7 +134,7 @@ async fn a_house_that_stops_says_so_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_to_nobody_has_no_link() {
     let (street, juliet, romeo) = two("silent", "").await;
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    crate::runtime::pause(Duration::from_secs(3600)).await;
     assert!(links(&juliet).is_empty() && links(&romeo).is_empty() && street.dialer.dialled().is_empty());
     let _another = Guest::new(&juliet.house, "nurse@capulet.lit/hall").await;
 }

@@ -36,14 +36,14 @@ async fn who_never_finishes_is_sent_away_in_time() {
     let mut wires = Vec::new();
     for (number, says) in ["", "<?xml version='1.0'?>", HEADER, "<stream:stream"].into_iter().enumerate() {
         let (mut near, far) = tokio::io::duplex(4096);
-        tokio::spawn(Arc::clone(&juliet.house).attach_server(Box::new(far), Door::StartTls, peer));
+        crate::runtime::start(Arc::clone(&juliet.house).attach_server(Box::new(far), Door::StartTls, peer));
         near.write_all(says.as_bytes()).await.unwrap();
         wires.push((number, near));
     }
     let (near, far) = tokio::io::duplex(4096);
-    tokio::spawn(Arc::clone(&juliet.house).attach_server(Box::new(far), Door::DirectTls, peer));
+    crate::runtime::start(Arc::clone(&juliet.house).attach_server(Box::new(far), Door::DirectTls, peer));
     wires.push((9, near));
-    tokio::time::sleep(Duration::from_secs(25)).await;
+    crate::runtime::pause(Duration::from_secs(25)).await;
     for (number, mut wire) in wires {
         let mut said = String::new();
         wire.read_to_string(&mut said).await.unwrap();
@@ -57,7 +57,7 @@ async fn who_lies_about_its_domain_is_not_believed() {
     let (_street, juliet, romeo) = two("liar", "").await;
     let peer: IpAddr = "192.0.2.9".parse().unwrap();
     let (mut near, far) = tokio::io::duplex(4096);
-    tokio::spawn(Arc::clone(&juliet.house).attach_server(Box::new(far), Door::StartTls, peer));
+    crate::runtime::start(Arc::clone(&juliet.house).attach_server(Box::new(far), Door::StartTls, peer));
     near.write_all(HEADER.as_bytes()).await.unwrap();
     near.write_all(b"<db:result from='montague.lit' to='capulet.lit'>0123456789abcdef</db:result>").await.unwrap();
     near.write_all(b"<message from='romeo@montague.lit' to='juliet@capulet.lit/balcony'/>").await.unwrap();
@@ -78,7 +78,7 @@ async fn one_domain_has_its_share_of_streams() {
     assert!(registry.admit("verona.lit", 2).is_some());
     drop(second);
     romeo.house.federation.stop().await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    crate::runtime::pause(Duration::from_secs(60)).await;
     assert!(registry.admit("montague.lit", 1).is_some(), "given back");
 }
 

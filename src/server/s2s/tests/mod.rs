@@ -84,11 +84,15 @@ impl Street {
             self.dialer.at(SocketAddr::new(ip, port), move || {
                 let (near, mut near_end) = tokio::io::duplex(16 * 1024);
                 let (mut far_end, far) = tokio::io::duplex(16 * 1024);
-                let wire = tokio::spawn(async move {
+                let wire = crate::runtime::start(async move {
                     let _cut = tokio::io::copy_bidirectional(&mut near_end, &mut far_end).await;
                 });
                 wires.lock().unwrap().push(wire);
-                tokio::spawn(Arc::clone(&house).attach_server(Box::new(far), door, "192.0.2.99".parse().unwrap()));
+                crate::runtime::start(Arc::clone(&house).attach_server(
+                    Box::new(far),
+                    door,
+                    "192.0.2.99".parse().unwrap(),
+                ));
                 Box::pin(async move { Ok(Box::new(near) as _) })
             });
         }
@@ -141,7 +145,7 @@ impl Guest {
             if let Some(stanza) = self.take() {
                 return stanza;
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            crate::runtime::pause(Duration::from_millis(500)).await;
         }
         panic!("nothing came");
     }
