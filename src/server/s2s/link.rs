@@ -32,8 +32,8 @@ const UNHEARD_MAX: usize = 1 << 20;
 /// Stanzas, and bytes of them, after which an acknowledgement is asked for at once.
 const ACK_STANZAS: usize = 64;
 const ACK_BYTES: usize = 128 * 1024;
-/// How long to wait before asking for fewer.
-const ACK_PAUSE: Duration = Duration::from_millis(500);
+/// How long to wait before asking for fewer. What is lost meanwhile is in doubt, and told to its sender.
+const ACK_PAUSE: Duration = Duration::from_millis(100);
 /// How long a peer may leave that unanswered and say nothing else.
 const ACK_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a peer may take to close its side, and how long after an error.

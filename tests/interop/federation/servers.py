@@ -20,6 +20,10 @@ class Server:
     kind = ""
     # What this kind cannot do, by check or mode: said in the table, and not asked of it.
     cannot = {}
+    # Whether what it was sent and did not take, or sent and was not taken, is known of (XEP-0198).
+    has_acks = True
+    # Whether stanzas leave in order when a link has been lost.
+    keeps_order = True
 
     def __init__(self, domain, address, mode, certificates, folder, also=()):
         self.domain, self.address, self.mode = domain, address, mode
@@ -97,6 +101,7 @@ class Server:
 
 class Prosody(Server):
     kind = "prosody"
+    keeps_order = False
     cannot = {
         "pages": "Prosody 0.12's PEP ignores RSM: read by max_items and by item ids",
         "posh": "Prosody 0.12 does not do POSH",
@@ -150,7 +155,12 @@ class Prosody(Server):
 
 class Ejabberd(Server):
     kind = "ejabberd"
-    cannot = {"dane": "ejabberd 23.01 does not do DANE", "posh": "ejabberd 23.01 does not do POSH"}
+    cannot = {
+        "dane": "ejabberd 23.01 does not do DANE",
+        "posh": "ejabberd 23.01 does not do POSH",
+    }
+    # Between servers, that is.
+    has_acks = False
 
     def command(self):
         both = self.folder / "both.pem"
@@ -208,6 +218,7 @@ class Chirrup(Server):
             dir=self.folder, domain=self.domain, address=self.address, authority=self.authority,
             certificate=self.own / f"{self.domain}.crt", key=self.own / f"{self.domain}.key",
             plain="" if self.mode == "direct" else port, direct=port if self.mode == "direct" else "",
+            patience=60 if self.mode == "cuts" else 5,
             is_strict="false" if self.mode == "dialback" else "true",
             dns=f'dnssec = true\ntrust_anchor = "{self.folder.parent}/anchor"' if self.mode == "dane" else ""))
         return [os.environ["CHIRRUP"], "serve", "--config", str(config)], {}
