@@ -10,7 +10,7 @@ c2s_direct_tls_ports = { tonumber(ENV_RUN_TLS_PORT) }
 network_backend = "epoll"
 
 modules_enabled = {
-	"blocklist", "disco", "offline", "pep", "ping", "posix", "private", "register", "roster", "saslauth",
+	"blocklist", "carbons", "disco", "mam", "offline", "pep", "ping", "posix", "private", "register", "roster", "saslauth",
 	"time", "tls", "vcard", "version",
 }
 modules_disabled = { "s2s" }
@@ -20,6 +20,7 @@ c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_hashed"
 allow_registration = true
+default_archive_policy = true
 c2s_stanza_size_limit = 262144
 
 ssl = { certificate = ENV_RUN_DIR .. "/chain.pem", key = ENV_RUN_DIR .. "/key.pem" }
