@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Two people with slixmpp: they register, log in over STARTTLS and over direct TLS, add each other, chat, post,
-follow, and read back by pages; what one of them missed is there in order when she returns.
+follow, and read back by pages; what one of them missed is there in order when he returns, and in his archive, and
+what one of his devices says and hears the other is told.
 
     with_slixmpp.py --host 127.0.0.1 --port 5222 --tls-port 5223 --domain localhost --ca ca.pem
 
@@ -35,19 +36,22 @@ def said(what):
 class Person(slixmpp.ClientXMPP):
     """A client that keeps what it hears in queues."""
 
-    def __init__(self, options, name, password, *, direct=False, register=False):
-        super().__init__(f"{name}@{options.domain}/interop", password)
+    def __init__(self, options, name, password, *, direct=False, register=False, resource="interop"):
+        super().__init__(f"{name}@{options.domain}/{resource}", password)
         self.options, self.direct = options, direct
         self.enable_plaintext = False
         self.enable_direct_tls, self.enable_starttls = direct, not direct
         self.ca_certs = options.ca
         for plugin in ("xep_0030", "xep_0054", "xep_0059", "xep_0060", "xep_0077", "xep_0092", "xep_0115", "xep_0163",
-                       "xep_0191", "xep_0199", "xep_0202", "xep_0203"):
+                       "xep_0191", "xep_0199", "xep_0202", "xep_0203", "xep_0280", "xep_0313", "xep_0359"):
             self.register_plugin(plugin)
         # In-band registration is only wanted when an account is to be made.
         self.plugin["xep_0077"].create_account = register
         self.plugin["xep_0163"].add_interest(WATCHED)
         self.chats, self.events, self.presences = asyncio.Queue(), asyncio.Queue(), asyncio.Queue()
+        self.copies = asyncio.Queue()
+        self.add_event_handler("carbon_received", lambda copy: self.copies.put_nowait(copy["carbon_received"]))
+        self.add_event_handler("carbon_sent", lambda copy: self.copies.put_nowait(copy["carbon_sent"]))
         self.started, self.refused, self.registered = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.add_event_handler("session_start", lambda _: self.started.set())
         self.add_event_handler("failed_all_auth", lambda _: self.refused.set())
@@ -138,6 +142,20 @@ async def posts_by_pages(reader, blog, page):
         ids, pages, before = items + ids, pages + 1, found["pubsub"]["rsm"]["first"]
 
 
+async def archived(reader, contact, page):
+    """Texts and ids of what was said with somebody, oldest first, in pages of a few."""
+    found = []
+    async for message in reader.plugin["xep_0313"].iterate(with_jid=contact, rsm={"max": page}):
+        result = message["mam_result"]
+        found.append((result["forwarded"]["stanza"]["body"], result["id"]))
+    return found
+
+
+async def features_of(person):
+    info = await person.plugin["xep_0030"].get_info(jid=person.boundjid.bare, timeout=PATIENCE)
+    return info["disco_info"]["features"]
+
+
 async def story(options):
     tag = uuid.uuid4().hex[:8]
     alice_name, bob_name, password = f"alice-{tag}", f"bob-{tag}", "pässword 1"
@@ -212,11 +230,32 @@ async def story(options):
     await alice.plugin["xep_0199"].ping(options.domain, timeout=PATIENCE)
     bob = Person(options, bob_name, password, direct=False)
     await bob.enter()
+    told = []
     for number in range(5):
         message = await bob.next_chat()
         assert message["body"] == f"Missed {number}", message["body"]
         assert message["delay"]["stamp"], "no delay"
+        told.append(message["stanza_id"]["id"])
     said("bob was away: five messages come in order, with their times")
+    if "urn:xmpp:mam:2#extended" in await features_of(bob):
+        found = await archived(bob, alice.boundjid.bare, 3)
+        assert [text for text, _ in found] == ["Hello Bob", "Hello Alice ☺ <&>"] + [f"Missed {n}" for n in range(5)], found
+        assert [name for _, name in found[2:]] == told, (found, told)
+        said("and are in his archive, by pages, with the ids he was told")
+
+        phone = Person(options, bob_name, password, direct=True, resource="phone")
+        await phone.enter()
+        await phone.plugin["xep_0280"].enable()
+        await phone.plugin["xep_0199"].ping(options.domain, timeout=PATIENCE)
+        alice.send_message(mto=bob.boundjid.full, mbody="For this one", mtype="chat")
+        assert (await bob.next_chat())["body"] == "For this one"
+        bob.send_message(mto=alice.boundjid.full, mbody="From this one", mtype="chat")
+        assert (await alice.next_chat())["body"] == "From this one"
+        for expected in ("For this one", "From this one"):
+            copy = await asyncio.wait_for(phone.copies.get(), PATIENCE)
+            assert copy["body"] == expected, copy
+        await phone.leave()
+        said("his phone is told what his other device hears and says")
     ids, pages = await posts_by_pages(bob, alice.boundjid.bare, 5)
     assert ids == [f"post-{number}" for number in range(1, 13)], ids
     said(f"and all twelve posts, in order, in {pages} page(s)")
