@@ -5,6 +5,7 @@
 mod archive;
 mod blocking;
 mod contacts;
+mod copies;
 mod messages;
 
 use std::sync::Arc;
