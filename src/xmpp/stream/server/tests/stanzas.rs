@@ -236,3 +236,22 @@ fn with_bidi_the_responder_may_ask_for_more() {
     assert_eq!(fate(initiator, &message(ROOMS, OURS)), None);
     assert!(!House::trusting().stream.authorize(&Pair::new(CHAT, PEER)), "not without bidi");
 }
+
+#[test]
+fn what_was_on_its_way_when_we_closed_is_heard_and_nothing_after_an_error_is() {
+    let mut house = House::trusting();
+    house.stream.close(None);
+    house.hear(MESSAGE);
+    // What is wrong now is nobody's business any more.
+    house.hear("<message from='juliet@verona.example' to='romeo@montague.example'/><nonsense xmlns='urn:x'/>");
+    let happened = house.happened();
+    assert!(matches!(&happened[..], [Event::Closed(Ending::Closed), Event::Stanza(_)]), "{happened:?}");
+    assert!(!house.stream.is_over());
+    house.hear("</stream:stream>");
+    assert!(house.stream.is_over() && house.said().ends_with("</stream:stream>"));
+
+    let mut house = House::trusting();
+    house.stream.close(Some(Condition::SystemShutdown.into()));
+    house.hear(MESSAGE);
+    assert!(matches!(&house.happened()[..], [Event::Closed(Ending::Ours(_))]));
+}
