@@ -6,5 +6,6 @@
 mod commands;
 mod peers;
 mod plays;
+mod refusals;
 mod stage;
 mod tidy;

@@ -24,6 +24,7 @@ pub struct Frames {
 
 /// Prefixes that may be used in plays and by servers without declaration on the element itself.
 const WRAPPER: &str = "<stage xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' \
+                       xmlns:db='jabber:server:dialback' \
                        xmlns:scansion='https://matthewwild.co.uk/projects/scansion'>";
 
 /// Parses the elements of a piece of XML, as they would stand in a client stream.

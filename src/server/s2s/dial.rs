@@ -155,7 +155,9 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn negotiate(&self, mut wire: Wire) -> Result<Established, Failure> {
         let is_direct = self.candidate.security == Start::Direct;
-        let settings = self.federation.settings.dialling(is_direct, self.terms.tls_required);
+        // Where there is no TLS there is no certificate.
+        let needs_tls = self.terms.tls_required || self.terms.require_valid_certificate;
+        let settings = self.federation.settings.dialling(is_direct, needs_tls);
         let mut known = Known::default();
         let facts = match is_direct {
             true => Some(self.secure(&mut wire, Start::Direct, &mut known).await?),
@@ -178,7 +180,7 @@ impl Attempt<'_> {
                     }
                     Event::NotAuthenticated { refusal, .. } => self.trace.say(|| refusal.to_string()),
                     Event::Ready(offered) => {
-                        if known.tls.is_none() && self.terms.tls_required {
+                        if known.tls.is_none() && needs_tls {
                             return Err(Failure::Refused(format!("{}: no TLS", self.remote)));
                         }
                         return Ok(Established {

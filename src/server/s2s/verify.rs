@@ -28,6 +28,11 @@ impl Federation {
         if !shown.chain.is_empty() && self.trust.judge(&pair.from, shown, Met::Accepted, &trace).await.is_valid() {
             return Verdict::Valid;
         }
+        if self.policy.terms(&pair.from).require_valid_certificate {
+            // XEP-0220 section 2.5. A stream without one may be somebody's in the middle, whoever vouches for the key.
+            let text = "a certificate that is good for the domain is needed";
+            return Verdict::Error(StanzaError::not_authorized().with_text(text));
+        }
         for link in self.registry.links_to(&pair.from) {
             let (answer, answered) = tokio::sync::oneshot::channel();
             let question = Order::Verify { pair: pair.clone(), stream_id: stream_id.into(), key: key.into(), answer };

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Event, Role, Step, Stream, error};
 use crate::stanza::{self, Head, Stanza, StanzaError, Unparsable};
 use crate::stream::Condition;
-use crate::xml::parse_element_in;
+use crate::xml::{XmlError, parse_element_in};
 use crate::{Jid, ns};
 
 impl Stream {
@@ -26,6 +26,8 @@ impl Stream {
                 let element = parse_element_in(&bytes, &self.line.context, self.limits())?;
                 self.take_nonza(&element)
             }
+            // RFC 6120 section 4.9.3.7.
+            Err(Unparsable::Xml(XmlError::InvalidFrom)) => Err(Condition::ImproperAddressing.into()),
             Err(Unparsable::Xml(error)) => Err(error.into()),
         }
     }
