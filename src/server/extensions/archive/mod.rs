@@ -165,24 +165,25 @@ impl Archive {
         Ok(is_wanted.then_some(ledger))
     }
 
+    /// Chance for the ids of one message in two archives.
+    pub(super) fn chances(&self) -> [u64; 2] {
+        let mut bytes = [0; 16];
+        self.ids.fill(&mut bytes);
+        let both = u128::from_be_bytes(bytes);
+        // Both halves fit.
+        [u64::try_from(both >> 64).unwrap_or(0), u64::try_from(both & u128::from(u64::MAX)).unwrap_or(0)]
+    }
+
     /// Gives `message` a place in `ledger`, if its account still exists.
     pub(super) fn add(
         &self,
         ledger: &Arc<Account>,
-        contact: &Jid,
-        is_outgoing: bool,
+        (contact, is_outgoing): (&Jid, bool),
+        chance: u64,
         message: &[u8],
         batch: &mut Batch,
     ) -> Option<InAir> {
-        let mut chance = [0; 8];
-        self.ids.fill(&mut chance);
-        let arrival = Arrival {
-            now: self.clock.now(),
-            chance: u64::from_be_bytes(chance),
-            contact: contact.as_str(),
-            is_outgoing,
-            message,
-        };
+        let arrival = Arrival { now: self.clock.now(), chance, contact: contact.as_str(), is_outgoing, message };
         let place = ledger.add(&arrival, batch)?;
         Some(InAir { ledger: Arc::clone(ledger), place })
     }

@@ -83,6 +83,7 @@ impl Archive {
         is_outgoing: bool,
         (retraction, at): (&Retraction, Place),
     ) -> Result<(), CommitError> {
+        let full = contact;
         let contact = Jid::from(contact.to_bare());
         let mut span = Span::ALL.before(at);
         for _ in 0..LOOK_BACK / PAGE {
@@ -93,6 +94,8 @@ impl Archive {
                 entry.is_outgoing() == is_outgoing
                     && !entry.is_tombstone()
                     && has_id(&entry.message, &retraction.original)
+                    // Occupants of a room share its bare address.
+                    && (entry.contact() == full.as_str() || !holds(&entry.message, ns::MUC_USER.as_bytes()))
                     // Retractions stay (section 6): who was away must hear of them.
                     && !holds(&entry.message, ns::RETRACT.as_bytes())
             };

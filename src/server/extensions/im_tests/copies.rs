@@ -29,7 +29,7 @@ async fn messages_are_heard_in_the_order_of_the_archive() {
                     for _ in 0..number {
                         tokio::task::yield_now().await;
                     }
-                    let text = chat(&session.jid.to_string(), &format!("to {number} {said}"));
+                    let text = chat(session.jid.as_str(), &format!("to {number} {said}"));
                     own_router.from_session(&own, Stanza::parse(text.into(), &Limits::server()).unwrap()).await;
                 }
             }));

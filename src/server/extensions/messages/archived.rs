@@ -120,14 +120,16 @@ impl Delivery {
             },
             false => None,
         };
-        let sent = sides.sender.as_ref().and_then(|ledger| self.archive.add(ledger, to, true, &message, &mut batch));
+        let [one, other] = self.archive.chances();
+        let sent =
+            sides.sender.as_ref().and_then(|ledger| self.archive.add(ledger, (to, true), one, &message, &mut batch));
         let received = sides.recipient.as_ref().and_then(|ledger| {
             let contact = if sender.as_ref().is_some_and(|sender| sender.jid.as_bare_str() == account.as_str()) {
                 to
             } else {
                 from
             };
-            self.archive.add(ledger, contact, false, &message, &mut batch)
+            self.archive.add(ledger, (contact, false), other, &message, &mut batch)
         });
         let committed = match (room, &received) {
             (Some(room), Some(received)) => {
@@ -220,7 +222,9 @@ impl Delivery {
         match ledger {
             Some(ledger) => {
                 let (message, mut batch) = (stanza.render(), Batch::new());
-                let Some(sent) = self.archive.add(&ledger, to, true, &message, &mut batch) else { return };
+                let [chance, _] = self.archive.chances();
+                let sent = self.archive.add(&ledger, (to, true), chance, &message, &mut batch);
+                let Some(sent) = sent else { return };
                 if let Err(error) = self.archive.store().commit_durably(batch).await {
                     return self.failed(router, &stanza, &error).await;
                 }
