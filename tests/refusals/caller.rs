@@ -42,6 +42,8 @@ pub struct Inbound {
     pub policy: &'static str,
     pub shows: Shown,
     pub door: Door,
+    /// Changes names and machines.
+    pub street: fn(&Street),
     /// Who is found at montague.lit; nobody if there is none.
     pub authority: Option<Manners>,
     /// Who is found at paris.lit.
@@ -57,6 +59,7 @@ pub const ROW: Inbound = Inbound {
     when: "",
     by: "",
     policy: "",
+    street: |_| {},
     shows: Shown::Good,
     door: Door::StartTls,
     authority: Some(called::GOOD),
@@ -81,7 +84,12 @@ pub struct Caller {
 
 impl Caller {
     pub fn at(house: &Arc<House>, door: Door, shown: Option<Arc<Made>>) -> Self {
-        Self { wire: Wire::new(enter(house, door)), shown }
+        Self::over(Wire::new(enter(house, door)), shown)
+    }
+
+    /// Over any wire.
+    pub fn over(wire: Wire, shown: Option<Arc<Made>>) -> Self {
+        Self { wire, shown }
     }
 
     pub async fn act(&mut self, act: Act) {
@@ -129,6 +137,7 @@ impl Inbound {
         }
         street.name("paris.lit", "192.0.2.4");
         called::open(&street, "192.0.2.4:5269", self.paris);
+        (self.street)(&street);
         let neighbours = Neighbours::settle(&street, self.policy).await;
         let links = neighbours.links();
         let house = &neighbours.juliet.house;

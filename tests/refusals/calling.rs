@@ -39,6 +39,8 @@ pub enum After {
     Patience,
     /// Nothing: the domain is not even looked for.
     Nothing,
+    /// The stream was lost on which their stanzas went; others may follow.
+    Loss,
 }
 
 pub const ROW: Outbound = Outbound {
@@ -87,7 +89,7 @@ impl Outbound {
             error => ["m1", "m2"].map(|id| format!("{id}: {error}")).into(),
         };
         // While the domain is not talked to, senders are told at once, and nobody is dialled.
-        if !self.senders.is_empty() {
+        if !self.senders.is_empty() && self.after != After::Loss {
             let dialled = street.dialer.dialled().len();
             let asked = street.resolver.asked().len();
             juliet.say(self.to, "again").await;
@@ -122,6 +124,7 @@ impl Outbound {
     fn check_attempts(&self, attempts: usize, street: &Street) -> Result<(), String> {
         let is_so = match self.after {
             After::First => street.dialled(MONTAGUE) <= 1 && attempts <= 1,
+            After::Loss => true,
             After::Patience => street.dialled(MONTAGUE) != 1 && attempts != 1,
             After::Nothing => {
                 street.dialled(MONTAGUE) == 0 && street.resolver.asked().iter().all(|asked| !asked.contains("montague"))

@@ -9,8 +9,11 @@ mod called;
 mod caller;
 mod calling;
 mod certificates;
+mod crowd;
 mod inbound;
 mod outbound;
+mod page;
+mod plays;
 mod street;
 mod wire;
 
@@ -58,4 +61,4 @@ macro_rules! outbound {
     };
 }
 
-outbound!(certificates_they_show, negotiating, names);
+outbound!(certificates_they_show, negotiating, names, stanzas_they_send);

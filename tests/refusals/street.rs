@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chirrup::config::{Config, ResourceConflict};
+use chirrup::config::{Config, Listen, ResourceConflict};
 use chirrup::house::{House, World};
 use chirrup::runtime::{
     Answer, Clock, Dialer, Family, Resolver, ScriptedDialer, ScriptedResolver, SeededIds, Timestamp, Transport,
@@ -30,6 +30,7 @@ const WIRE_BYTES: usize = 64 * 1024;
 
 pub const JULIET: &str = "juliet@capulet.lit/balcony";
 pub const BENVOLIO: &str = "benvolio@verona.lit/square";
+const OURS: [&str; 2] = ["capulet.lit", "rosaline.lit"];
 pub const CAPULET: &str = "192.0.2.1";
 pub const MONTAGUE: &str = "192.0.2.2";
 
@@ -89,6 +90,10 @@ impl Street {
 
     /// A house on this street.
     pub async fn house(&self, domains: &[&str], address: &str, s2s: &str) -> Arc<House> {
+        self.build(domains, address, self.config(domains, s2s)).await
+    }
+
+    async fn build(&self, domains: &[&str], address: &str, config: Config) -> Arc<House> {
         let world = World {
             clock: Arc::new(StreetClock(self.since)),
             ids: Arc::new(SeededIds::new(domains[0].bytes().map(u64::from).sum())),
@@ -96,7 +101,7 @@ impl Street {
             resolver: Arc::clone(&self.resolver) as Arc<dyn Resolver>,
             dialer: Arc::clone(&self.dialer) as Arc<dyn Dialer>,
         };
-        let house = House::build(self.config(domains, s2s), world).await.unwrap();
+        let house = House::build(config, world).await.unwrap();
         let ip: IpAddr = address.parse().unwrap();
         domains.iter().for_each(|domain| self.name(domain, address));
         for (port, door) in [(5269, Door::StartTls), (5270, Door::DirectTls)] {
@@ -207,7 +212,20 @@ pub struct Neighbours {
 impl Neighbours {
     /// Builds both; `s2s` is added to the section of capulet.lit.
     pub async fn settle(street: &Street, s2s: &str) -> Self {
-        let capulet = street.house(&["capulet.lit", "rosaline.lit"], CAPULET, s2s).await;
+        Self::settle_with(street, street.config(&OURS, s2s)).await
+    }
+
+    /// The same, with a door on a real socket once the house is opened.
+    pub async fn settle_listening(street: &Street, s2s: &str, at: SocketAddr) -> Self {
+        let mut config = street.config(&OURS, s2s);
+        let none = Vec::new;
+        config.listen =
+            Listen { c2s: none(), c2s_tls: none(), s2s: vec![at], s2s_tls: none(), http: none(), https: none() };
+        Self::settle_with(street, config).await
+    }
+
+    async fn settle_with(street: &Street, config: Config) -> Self {
+        let capulet = street.build(&OURS, CAPULET, config).await;
         let verona = street.house(&["verona.lit"], "192.0.2.3", "").await;
         let neighbours = Self { juliet: Guest::new(&capulet, JULIET), benvolio: Guest::new(&verona, BENVOLIO) };
         neighbours.greet("before").await;

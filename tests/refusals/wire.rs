@@ -23,6 +23,8 @@ pub struct Wire {
     frames: Frames,
     /// The last stream identifier the house gave.
     pub id: String,
+    /// What the house gave to resume the stream by.
+    pub resumption: String,
     pub is_secure: bool,
     /// Whether the house has said that we are who we say.
     is_authenticated: bool,
@@ -40,6 +42,7 @@ impl Wire {
             transport: Some(transport),
             frames: Frames::default(),
             id: String::new(),
+            resumption: String::new(),
             is_secure: false,
             is_authenticated: false,
             is_over: false,
@@ -168,6 +171,10 @@ impl Wire {
                 return;
             }
             ("features", _) => return self.note_features(element),
+            ("enabled", _) => {
+                element.attr("id").unwrap_or_default().clone_into(&mut self.resumption);
+                return;
+            }
             ("error", "http://etherx.jabber.org/streams") => {
                 let more =
                     element.children().find(|child| !child.ns().starts_with("urn:ietf:params:xml:ns:xmpp-streams"));

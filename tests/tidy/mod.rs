@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The top of the checkout.
-fn top() -> PathBuf {
+pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
@@ -33,7 +33,7 @@ fn files_below(folder: &Path, ext: &str) -> Vec<PathBuf> {
 }
 
 /// Holds a generated file against what it should be; writes it and fails if it differs.
-fn generated(path: &Path, content: &str) {
+pub fn generated(path: &Path, content: &str) {
     let is = fs::read_to_string(path).unwrap_or_default();
     if is != content {
         fs::write(path, content).unwrap();

@@ -1,5 +1,7 @@
 //! Dialback: keys that are wrong, and servers that cannot be asked about them.
 
+use chirrup::runtime::{Family, LookupError};
+
 use super::super::called::{self, Manners};
 use super::super::caller::Act::{LogsIn, Opens, Repeats, Says, Secures, Waits};
 use super::super::caller::{AUTH, Inbound, ROW};
@@ -37,6 +39,31 @@ pub const ROWS: &[Inbound] = &[
         ..BASE
     },
     Inbound { when: "the domain does not exist", authority: None, ..NOT_FOUND },
+    Inbound {
+        when: "the domain leads to our own server",
+        street: |street| street.name("montague.lit", "192.0.2.1"),
+        ..NOT_FOUND
+    },
+    Inbound {
+        when: "the domain leads to this machine",
+        street: |street| street.name("montague.lit", "127.0.0.1"),
+        ..NOT_FOUND
+    },
+    Inbound {
+        when: "the domain's server cannot be reached",
+        street: |street| street.dialer.refuse("192.0.2.2:5269".parse().unwrap(), std::time::Duration::ZERO),
+        ..UNANSWERED
+    },
+    Inbound {
+        when: "DNS answers after half a minute that it cannot",
+        street: |street| {
+            let delay = std::time::Duration::from_secs(30);
+            for family in [Family::V4, Family::V6] {
+                street.resolver.set_addresses("montague.lit", family, delay, Err(LookupError::TimedOut));
+            }
+        },
+        ..UNANSWERED
+    },
     Inbound {
         when: "the domain's server does not know the domain",
         authority: says(

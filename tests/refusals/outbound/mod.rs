@@ -3,3 +3,4 @@
 pub mod certificates_they_show;
 pub mod names;
 pub mod negotiating;
+pub mod stanzas_they_send;

@@ -43,7 +43,7 @@ fn a_certificate_opens_the_way_to_all_of_ours() {
         ("juliet@rooms.capulet.example", "romeo@montague.example", Some(Condition::InvalidFrom)),
         ("juliet@rooms.capulet.example", "romeo@verona.example", Some(Condition::InvalidFrom)),
         ("romeo@montague.example", "romeo@montague.example", Some(Condition::InvalidFrom)),
-        ("@", "romeo@montague.example", Some(Condition::InvalidFrom)),
+        ("@", "romeo@montague.example", Some(Condition::ImproperAddressing)),
     ] {
         assert_eq!(fate(House::trusting(), &message(from, to)), condition, "{from} {to}");
     }

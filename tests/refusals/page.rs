@@ -1,0 +1,111 @@
+//! `docs/refusals.md`: the rows as a page. Generated from them, so what it says has been played.
+
+use std::fmt::Write;
+
+use super::caller::Inbound;
+use super::calling::{After, Outbound};
+use super::plays::{self, Play};
+use super::{crowd, inbound, outbound};
+use crate::tidy;
+
+const INTRODUCTION: &str = "\
+# Refusals
+
+What other servers may try, and what they get. Every row is a test (`tests/refusals`), played against a whole server with
+TLS and certificates of the test's own; this page is generated from the rows by that test, and is not to be edited.
+
+In each of them a link with a server that has done nothing wrong stays up, and carries stanzas both ways. `capulet.lit`
+and `rosaline.lit` are ours; the other server says that it is `montague.lit`. *closed* is the end of a stream without an
+error, *cut* the end of a connection without one. Rows that are marked \u{2713} refuse nothing: they show where the line
+is. Policy is as it is by default unless a row says otherwise.
+";
+
+const TABLES_IN: [(&str, &[Inbound]); 4] = [
+    ("Certificates that are shown to us", inbound::certificates_shown_to_us::ROWS),
+    ("Negotiation", inbound::negotiation::ROWS),
+    ("Dialback", inbound::dialback::ROWS),
+    ("Stanzas, acknowledgements, XML", inbound::stanzas::ROWS),
+];
+
+const TABLES_OUT: [(&str, &[Outbound]); 4] = [
+    ("Certificates that we are shown", outbound::certificates_they_show::ROWS),
+    ("Negotiation", outbound::negotiating::ROWS),
+    ("Names", outbound::names::ROWS),
+    ("What they send", outbound::stanzas_they_send::ROWS),
+];
+
+fn policy(policy: &str) -> String {
+    let lines: Vec<&str> = policy.lines().collect();
+    if lines.is_empty() { String::new() } else { format!("; policy: `{}`", lines.join("`, `")) }
+}
+
+fn joined(told: &[&str]) -> String {
+    let mut runs: Vec<(&str, usize)> = Vec::new();
+    for one in told {
+        match runs.last_mut() {
+            Some((last, count)) if last == one => *count += 1,
+            _ => runs.push((one, 1)),
+        }
+    }
+    let runs = runs.into_iter().map(|(one, count)| match count {
+        1 => one.to_owned(),
+        _ => format!("{one} \u{d7}{count}"),
+    });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    let mut count = 0;
+    page.push_str("\n## What other servers do that connect to us\n");
+    for (title, rows) in TABLES_IN {
+        write!(page, "\n### {title}\n\n| when | the other server is told | by |\n|---|---|---|\n").unwrap();
+        for row in rows {
+            let told = if row.told.is_empty() { "\u{2713}".to_owned() } else { joined(row.told) };
+            writeln!(page, "| {}{} | {told} | {} |", row.when, policy(row.policy), row.by).unwrap();
+            count += 1;
+        }
+    }
+    write!(page, "\n### With more than one stream, or more than one server\n\n").unwrap();
+    page.push_str("| when | the other server is told | by |\n|---|---|---|\n");
+    for Play { when, by, told } in plays::ROWS.iter().chain(crowd::ROWS) {
+        writeln!(page, "| {when} | {} | {by} |", joined(told)).unwrap();
+        count += 1;
+    }
+    page.push_str(
+        "\n## What becomes of our stanzas to other servers\n\n\
+         Their senders are told once for each message and each question, and never for errors and results. *At once* is \
+         after the first attempt, *in the end* when they have waited as long as stanzas may; from then on, for a while, \
+         senders are told without another attempt.\n",
+    );
+    for (title, rows) in TABLES_OUT {
+        write!(page, "\n### {title}\n\n| when | the other server is told | our senders are told | by |\n").unwrap();
+        page.push_str("|---|---|---|---|\n");
+        for row in rows {
+            let refusals: Vec<&str> = row
+                .told
+                .iter()
+                .copied()
+                .filter(|told| !told.starts_with("message") && !told.starts_with("iq"))
+                .collect();
+            let after = match row.after {
+                After::First => "at once",
+                After::Patience => "in the end",
+                After::Nothing => "without an attempt",
+                After::Loss => "when the stream is lost",
+            };
+            let senders =
+                if row.senders.is_empty() { "\u{2713}".to_owned() } else { format!("{}, {after}", row.senders) };
+            let Outbound { when, by, .. } = row;
+            writeln!(page, "| {when}{} | {} | {senders} | {by} |", policy(row.policy), joined(&refusals)).unwrap();
+            count += 1;
+        }
+    }
+    write!(page, "\n{count} rows.\n").unwrap();
+    page
+}
+
+#[test]
+fn the_page_is_the_table() {
+    tidy::generated(&tidy::top().join("docs/refusals.md"), &page());
+}
