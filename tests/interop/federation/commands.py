@@ -6,6 +6,7 @@ somebody of a domain with a bad certificate write to us. It returns what came ou
 import asyncio
 import re
 
+import servers
 import story
 
 # Domains with something wrong, and what the command has to say about it.
@@ -64,7 +65,7 @@ async def look(server, good, bad_host, authorities):
         await checks("bounce", domain, bounced(person, domain))
     if bad_host:
         for domain in bad_host.also:
-            site = story.Site(bad_host.kind, domain, bad_host.address)
+            site = servers.Site(bad_host.kind, domain, bad_host.address)
             stranger = await story.appear(site, "stranger", None)
             await checks("kept out", domain, kept_out(stranger, person))
             await stranger.disconnect()

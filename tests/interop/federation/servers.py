@@ -10,8 +10,17 @@ import shutil
 import socket
 import subprocess
 import time
+import typing
 
 HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Site(typing.NamedTuple):
+    """What a person needs to know about a server."""
+
+    kind: str
+    domain: str
+    address: str
 
 
 class Server:
@@ -39,6 +48,14 @@ class Server:
     def own(self):
         """Folder with this mode's certificates: of an authority nobody trusts where dialback has to do."""
         return self.certificates / ("untrusted" if self.mode in ("dialback", "dane", "posh") else "trusted")
+
+    @property
+    def second(self):
+        """Another domain on the same server."""
+        return f"second.{self.domain}"
+
+    def at_second(self):
+        return Site(self.kind, self.second, self.address)
 
     def ports(self):
         return [5222, 5270 if self.mode == "direct" else 5269]
@@ -112,7 +129,7 @@ class Prosody(Server):
         environment = {
             "RUN_DIR": str(self.folder), "RUN_ADDRESS": self.address, "RUN_MODE": self.mode,
             "RUN_AUTHORITY": str(self.authority), "RUN_CERTIFICATES": str(self.own),
-            "RUN_DOMAINS": " ".join([self.domain, *self.also]),
+            "RUN_DOMAINS": " ".join([self.domain, self.second, *self.also]),
         }
         if self.mode == "direct":
             environment["RUN_BIDI"] = "yes"
@@ -163,12 +180,13 @@ class Ejabberd(Server):
     has_acks = False
 
     def command(self):
-        both = self.folder / "both.pem"
-        both.write_text((self.own / f"{self.domain}.crt").read_text() + (self.own / f"{self.domain}.key").read_text())
+        for domain in (self.domain, self.second):
+            both = (self.own / f"{domain}.crt").read_text() + (self.own / f"{domain}.key").read_text()
+            (self.folder / f"{domain}.pem").write_text(both)
         port, tls = (5270, True) if self.mode == "direct" else (5269, False)
         listen = f'  - port: {port}\n    ip: "{self.address}"\n    module: ejabberd_s2s_in\n'
         config = (HERE / "ejabberd.yml").read_text()
-        for name, value in {"DOMAIN": self.domain, "CERTIFICATE": both, "AUTHORITY": self.authority,
+        for name, value in {"DOMAIN": self.domain, "DIR": self.folder, "AUTHORITY": self.authority,
                             "ADDRESS": self.address, "S2S": listen + ("    tls: true\n" if tls else "")}.items():
             config = config.replace(f"@{name}@", str(value))
         (self.folder / "ejabberd.yml").write_text(config)
@@ -216,7 +234,7 @@ class Chirrup(Server):
         config = self.folder / "chirrup.toml"
         config.write_text((HERE / "chirrup.toml").read_text().format(
             dir=self.folder, domain=self.domain, address=self.address, authority=self.authority,
-            certificate=self.own / f"{self.domain}.crt", key=self.own / f"{self.domain}.key",
+            certificates=self.own, idle=3 if self.mode == "dialback" else 600,
             plain="" if self.mode == "direct" else port, direct=port if self.mode == "direct" else "",
             patience=60 if self.mode == "cuts" else 5,
             is_strict="false" if self.mode == "dialback" else "true",

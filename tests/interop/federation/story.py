@@ -7,7 +7,6 @@ import asyncio
 import ssl
 import time
 import traceback
-import typing
 import xml.etree.ElementTree as ET
 
 import slixmpp
@@ -28,13 +27,6 @@ PAGE = 20
 LINES = 200
 
 register_stanza_plugin(Pubsub, Set)
-
-
-class Site(typing.NamedTuple):
-    """What a person needs to know about a server."""
-    kind: str
-    domain: str
-    address: str
 
 
 class Person(slixmpp.ClientXMPP):
@@ -233,9 +225,31 @@ async def message(one, other):
     await other.hears_saying(one.boundjid.bare, text)
 
 
+async def long_message(one, other):
+    """Longer than any buffer."""
+    text = f"From {one.boundjid.bare}: " + "long ☺ & " * 12_000
+    one.says(other.boundjid.bare, text)
+    await other.hears_saying(one.boundjid.bare, text)
+
+
+async def domains(people, others):
+    """Everybody of two domains of one server writes to everybody of two domains of the other."""
+    for one in people:
+        for other in others:
+            await message(one, other)
+            await message(other, one)
+
+
+async def idleness(one, other, seconds):
+    """After silence links have been closed; they open again."""
+    await asyncio.sleep(seconds)
+    await lines(one, other)
+    await lines(other, one)
+
+
 async def lines(one, other):
     """Many messages, one after the other, arrive in order and once."""
-    texts = [f"Line {number} of {one.boundjid.user}" for number in range(LINES)]
+    texts = [f"Line {number} of {one.boundjid.user} at {time.monotonic()}" for number in range(LINES)]
     for text in texts:
         one.says(other.boundjid.bare, text)
     await other.hears_saying(one.boundjid.bare, texts[-1])
@@ -307,8 +321,8 @@ async def reading(reader, blog, is_paged):
     return remark
 
 
-async def pair(left, right, authorities):
-    """All checks between two sites, both ways."""
+async def pair(left, right, authorities, idle=None):
+    """All checks between two sites, both ways; `idle` is after how many seconds of silence links are closed."""
     checks = Checks()
     there, back = f"{left.domain} → {right.domain}", f"{right.domain} → {left.domain}"
     ann = await appear(left, f"ann-{right.kind}", authorities, watches=True)
@@ -323,6 +337,7 @@ async def pair(left, right, authorities):
     for name, one, other in ((there, ann, bob), (back, bob, ann)):
         await checks("200 messages", name, lines(one, other))
         await checks("error and iq", name, unknown(one, other))
+        await checks("108 kB message", name, long_message(one, other))
     await checks("subscription", there, subscription(ann, bob, "to"))
     await checks("subscription", back, subscription(bob, ann, "both"))
     await checks("presence", there, presence(ann, bob))
@@ -342,6 +357,11 @@ async def pair(left, right, authorities):
     await checks("follow", back, follow(theo, ann))
     for name, reader, blog in ((there, rita, right), (back, theo, left)):
         await checks("100 posts", name, reading(reader, f"writer@{blog.domain}", "pages" not in blog.cannot))
-    for person in (ann, bob, rita, theo):
+    zoe = await appear(left.at_second(), f"zoe-{right.kind}", authorities)
+    yan = await appear(right.at_second(), f"yan-{left.kind}", authorities)
+    await checks("two domains", f"{left.domain} ↔ {right.domain}", domains([ann, zoe], [bob, yan]))
+    if idle:
+        await checks("after silence", f"{left.domain} ↔ {right.domain}", idleness(ann, bob, idle + 3))
+    for person in (ann, bob, rita, theo, zoe, yan):
         await person.disconnect()
     return checks.rows
