@@ -56,7 +56,8 @@ async fn negotiate(
     let mut connection = match door {
         Door::StartTls => Connection::new(transport, Stream::accept(house.streams.start_tls(), seed(), None)),
         Door::DirectTls => {
-            let (secure, facts) = timeout_at(deadline, secure(house, transport, Start::Direct)).await.ok()?.ok()?;
+            let (secure, facts) =
+                timeout_at(deadline, secure(house, transport, Start::Direct, None)).await.ok()?.ok()?;
             Connection::new(secure, Stream::accept(house.streams.direct_tls(), seed(), Some(facts)))
         }
     };
@@ -67,7 +68,8 @@ async fn negotiate(
             match event {
                 Event::StartTls => {
                     connection.flush().await.ok()?;
-                    let secured = connection.upgrade(|plain| secure(house, plain, Start::StartTls));
+                    let domain = connection.stream.domain().to_owned();
+                    let secured = connection.upgrade(|plain| secure(house, plain, Start::StartTls, Some(&domain)));
                     let (secure, facts) = timeout_at(deadline, secured).await.ok()?.ok()?;
                     connection = secure;
                     connection.stream.handle_secured(facts);
@@ -129,8 +131,13 @@ async fn negotiate(
     }
 }
 
-async fn secure(house: &House, plain: Transport, start: Start) -> io::Result<(Transport, TlsFacts)> {
-    let (secure, facts) = house.tls.accept(plain, start).await?;
+async fn secure(
+    house: &House,
+    plain: Transport,
+    start: Start,
+    addressed: Option<&str>,
+) -> io::Result<(Transport, TlsFacts)> {
+    let (secure, facts) = house.tls.accept(plain, start, addressed).await?;
     Ok((Box::new(secure), facts))
 }
 

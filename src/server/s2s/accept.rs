@@ -56,7 +56,7 @@ impl Federation {
         let mut accepting = Accepting::default();
         let (transport, facts) = match door {
             Door::StartTls => (transport, None),
-            Door::DirectTls => match timeout(within, self.tls.accept_server(transport, Start::Direct)).await {
+            Door::DirectTls => match timeout(within, self.tls.accept_server(transport, Start::Direct, None)).await {
                 Ok(Ok((transport, facts, peer))) => {
                     accepting.tls = Some(facts.version);
                     accepting.peer = Arc::new(peer);
@@ -119,7 +119,8 @@ impl Link {
         let flushed = timeout(within, self.wire.flush(&mut self.stream)).await;
         flushed.unwrap_or(Err(std::io::ErrorKind::TimedOut.into())).map_err(lost)?;
         let plain = self.wire.take().map_err(lost)?;
-        let handshake = self.federation.tls.accept_server(plain, Start::StartTls);
+        let addressed = self.stream.local();
+        let handshake = self.federation.tls.accept_server(plain, Start::StartTls, Some(addressed));
         let (transport, facts, peer) = match timeout(within, handshake).await {
             Ok(secured) => secured.map_err(|error| End::Cut(format!("TLS: {error}")))?,
             Err(_) => return Err(End::Cut("TLS takes too long".to_owned())),

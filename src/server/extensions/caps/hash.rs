@@ -15,30 +15,37 @@ pub fn hash(query: &Element) -> Option<String> {
     let mut forms = Vec::new();
     for child in query.children() {
         if child.is("identity", ns::DISCO_INFO) {
-            let lang = child.attr_ns(ns::XML, "lang").unwrap_or_default();
             let part = |name: &str| child.attr(name).unwrap_or_default().to_owned();
-            identities.push(format!("{}/{}/{lang}/{}<", part("category"), part("type"), part("name")));
+            let lang = child.attr_ns(ns::XML, "lang").unwrap_or_default().to_owned();
+            identities.push([part("category"), part("type"), lang, part("name")]);
         } else if child.is("feature", ns::DISCO_INFO) {
-            features.push(format!("{}<", child.attr("var")?));
+            features.push(child.attr("var")?.to_owned());
         } else if child.is("x", ns::DATA_FORMS) {
             forms.extend(form_string(child)?);
         }
     }
-    for list in [&mut identities, &mut features] {
-        list.sort_unstable();
-        if list.windows(2).any(|pair| pair.first() == pair.last()) {
-            return None;
-        }
+    // Sorted as they are, without what is written behind each: `#` and `+` come before `<`.
+    identities.sort_unstable();
+    features.sort_unstable();
+    if has_twins(&identities) || has_twins(&features) {
+        return None;
     }
     forms.sort_unstable();
     if forms.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other)) {
         return None;
     }
+    let identities = identities.iter().map(|parts| parts.join("/") + "<");
+    let features = features.iter().map(|feature| format!("{feature}<"));
+    let forms = forms.into_iter().map(|(_, text)| text);
     let mut sha = Sha1::new();
-    for part in identities.iter().chain(&features).chain(forms.iter().map(|(_, text)| text)) {
+    for part in identities.chain(features).chain(forms) {
         sha.update(part.as_bytes());
     }
     Some(STANDARD.encode(sha.finalize()))
+}
+
+fn has_twins<T: PartialEq>(sorted: &[T]) -> bool {
+    sorted.windows(2).any(|pair| pair.first() == pair.last())
 }
 
 /// `FORM_TYPE` and the string of one extension form; nothing for a form that section 5.4 says to ignore.
@@ -103,6 +110,26 @@ mod tests {
              <field var='software'><value>Psi</value></field><field var='software_version'><value>0.11</value></field></x>"
         );
         assert_eq!(hash_of(&complex).unwrap(), "q07IKJEyjvHSyhy//CH0CxmKi8w=");
+    }
+
+    /// A feature that begins with another one comes after it, whatever its next character: slixmpp's, and its hash.
+    #[test]
+    fn features_are_sorted_as_they_are() {
+        let features = [
+            "urn:xmpp:microblog:0+notify",
+            "http://jabber.org/protocol/disco#info",
+            "http://jabber.org/protocol/rsm",
+            "jabber:x:data",
+            "http://jabber.org/protocol/shim#SubID",
+            "http://jabber.org/protocol/shim",
+            "jabber:iq:oob",
+            "jabber:x:oob",
+            "http://jabber.org/protocol/caps",
+            "urn:xmpp:ping",
+        ];
+        let features: String = features.iter().map(|feature| format!("<feature var='{feature}'/>")).collect();
+        let answer = format!("<identity category='client' type='bot'/>{features}");
+        assert_eq!(hash_of(&answer).unwrap(), "CPwhje8UfOW9JlxskvT0iR0ed5k=");
     }
 
     #[test]

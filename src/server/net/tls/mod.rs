@@ -119,25 +119,32 @@ impl Tls {
         Arc::clone(&self.by_domain.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The host for a name asked for; the first one where none or an unknown one was.
-    fn choose(&self, asked: Option<&str>) -> Option<Arc<Shown>> {
+    /// The host for a name asked for in TLS (SNI); where none or an unknown one was, the one the stream was addressed
+    /// to before; else the first.
+    fn choose(&self, asked: Option<&str>, addressed: Option<&str>) -> Option<Arc<Shown>> {
         let shown = self.shown();
-        let by_name = asked.and_then(|name| shown.get(&name.to_ascii_lowercase()));
-        let first = || shown.get(&self.hosts.first()?.domain.to_ascii_lowercase());
-        by_name.or_else(first).cloned()
+        let first = self.hosts.first().map(|host| host.domain.as_str());
+        let names = [asked, addressed, first].into_iter().flatten();
+        names.filter_map(|name| shown.get(&name.to_ascii_lowercase())).next().cloned()
     }
 
-    /// Does the handshake on an accepted connection. The caller sets the deadline.
+    /// Does the handshake on an accepted connection. `addressed` is the host the stream was for until now, if there was
+    /// one: not every client asks for a name. The caller sets the deadline.
     ///
     /// # Errors
     /// Whatever ends the handshake; the alert has then been sent as far as the wire allows.
-    pub async fn accept<IO>(&self, wire: IO, start: Start) -> io::Result<(TlsStream<IO>, TlsFacts)>
+    pub async fn accept<IO>(
+        &self,
+        wire: IO,
+        start: Start,
+        addressed: Option<&str>,
+    ) -> io::Result<(TlsStream<IO>, TlsFacts)>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let handshake = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire).await?;
         let shown = self
-            .choose(handshake.client_hello().server_name())
+            .choose(handshake.client_hello().server_name(), addressed)
             .ok_or_else(|| io::Error::other("no host has a certificate"))?;
         let config = match start {
             Start::StartTls => Arc::clone(&shown.starttls),

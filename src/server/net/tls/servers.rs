@@ -72,18 +72,26 @@ impl Servers {
 }
 
 impl Tls {
-    /// Does the handshake on a connection another server made to us: shows the certificate of the host it asks for,
-    /// asks for its own, and takes any or none. The caller sets the deadline.
+    /// Does the handshake on a connection another server made to us: shows the certificate of the host it asks for, or
+    /// else of the one it has `addressed` its stream to (Prosody asks for none after STARTTLS), asks for its own, and
+    /// takes any or none. The caller sets the deadline.
     ///
     /// # Errors
     /// Whatever ends the handshake; the alert has then been sent as far as the wire allows.
-    pub async fn accept_server<IO>(&self, wire: IO, start: Start) -> io::Result<(Transport, TlsFacts, Peer)>
+    pub async fn accept_server<IO>(
+        &self,
+        wire: IO,
+        start: Start,
+        addressed: Option<&str>,
+    ) -> io::Result<(Transport, TlsFacts, Peer)>
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let handshake = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire).await?;
         let asked_for = handshake.client_hello().server_name().map(str::to_owned);
-        let shown = self.choose(asked_for.as_deref()).ok_or_else(|| io::Error::other("no host has a certificate"))?;
+        let shown = self
+            .choose(asked_for.as_deref(), addressed)
+            .ok_or_else(|| io::Error::other("no host has a certificate"))?;
         let config = match start {
             Start::StartTls => Arc::clone(&shown.servers.accept_starttls),
             Start::Direct => Arc::clone(&shown.servers.accept_direct),

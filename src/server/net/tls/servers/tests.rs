@@ -15,7 +15,7 @@ fn shown(tls: &Tls, domain: &str) -> Vec<CertificateDer<'static>> {
 /// Each side's view: of who accepted, of who dialled.
 async fn meet(tls: &Tls, local: &str, remote: &str, accept: Start, dial: Start) -> (io::Result<Met>, io::Result<Met>) {
     let (near, far) = tokio::io::duplex(4096);
-    tokio::join!(tls.accept_server(far, accept), tls.connect_server(near, local, remote, dial))
+    tokio::join!(tls.accept_server(far, accept, None), tls.connect_server(near, local, remote, dial))
 }
 
 #[tokio::test]
@@ -35,6 +35,37 @@ async fn both_show_who_they_are_and_neither_judges() {
 }
 
 #[tokio::test]
+async fn who_asks_for_no_name_is_shown_the_host_it_has_addressed() {
+    let folder = Folder::new("addressed");
+    let tls = Tls::load(&two_hosts(&folder.0)).unwrap();
+    let cases = [
+        (Some("Montague.example"), "montague.example"),
+        (Some("verona.example"), "capulet.example"),
+        (None, "capulet.example"),
+    ];
+    for (addressed, domain) in cases {
+        let mut config = client(rustls::ALL_VERSIONS, &[]);
+        config.enable_sni = false;
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("montague.example").unwrap();
+        for is_server in [true, false] {
+            let (near, far) = tokio::io::duplex(4096);
+            let accept = async {
+                if is_server {
+                    tls.accept_server(far, Start::StartTls, addressed).await.map(|_| ())
+                } else {
+                    tls.accept(far, Start::StartTls, addressed).await.map(|_| ())
+                }
+            };
+            let (accepted, connected) = tokio::join!(accept, connector.connect(name.clone(), near));
+            accepted.unwrap();
+            let connected = connected.unwrap();
+            assert_eq!(connected.get_ref().1.peer_certificates().unwrap(), shown(&tls, domain), "{addressed:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_peer_may_show_nothing() {
     let folder = Folder::new("shy");
     let tls = Tls::load(&two_hosts(&folder.0)).unwrap();
@@ -42,7 +73,7 @@ async fn a_peer_may_show_nothing() {
         let (near, far) = tokio::io::duplex(4096);
         let connector = TlsConnector::from(Arc::new(client(&[version], &[ALPN_SERVER])));
         let connect = connector.connect(ServerName::try_from("capulet.example").unwrap(), near);
-        let (accepted, connected) = tokio::join!(tls.accept_server(far, Start::Direct), connect);
+        let (accepted, connected) = tokio::join!(tls.accept_server(far, Start::Direct, None), connect);
         let (_, facts, peer) = accepted.unwrap();
         let connected = connected.unwrap();
         assert_eq!(peer.chain, []);
@@ -59,7 +90,7 @@ async fn direct_tls_speaks_xmpp_server_and_nothing_else() {
         let (near, far) = tokio::io::duplex(4096);
         let connector = TlsConnector::from(Arc::new(client(rustls::ALL_VERSIONS, &[protocol])));
         let connect = connector.connect(ServerName::try_from("capulet.example").unwrap(), near);
-        let (accepted, _) = tokio::join!(tls.accept_server(far, Start::Direct), connect);
+        let (accepted, _) = tokio::join!(tls.accept_server(far, Start::Direct, None), connect);
         assert_eq!(accepted.is_ok(), is_met, "{}", String::from_utf8_lossy(protocol));
     }
     // Servers of the past name no protocol, after STARTTLS nobody does.
@@ -104,7 +135,7 @@ async fn what_is_not_tls_ends_the_handshake() {
     let tls = Tls::load(&two_hosts(&folder.0)).unwrap();
     let (mut near, far) = tokio::io::duplex(4096);
     near.write_all(b"<?xml version='1.0'?><stream:stream>").await.unwrap();
-    assert!(tls.accept_server(far, Start::Direct).await.is_err());
+    assert!(tls.accept_server(far, Start::Direct, None).await.is_err());
     let (near, mut far) = tokio::io::duplex(4096);
     far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     assert!(tls.connect_server(near, "capulet.example", "montague.example", Start::Direct).await.is_err());
