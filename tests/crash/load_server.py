@@ -7,12 +7,13 @@ time and then a ping; the ping's result acknowledges them, since a stream is ans
 The check opens the data with a new server, after `chirrup check store` has read it: every acknowledged account can
 log in, every acknowledged post is there with its content and can be had by its id, no post is missing between
 others, none that was acknowledged as taken back is there, and whoever was away gets every acknowledged message, in
-order, each once.
+order, each once, and has it in the archive under the id that came with it.
 """
 import os, shutil, socket, subprocess, threading, time
 from xmpp_client import CLIENT, Client, Refused
 
 DOMAIN, NODE = "crash.test", "urn:xmpp:microblog:0"
+SID, MAM = "{urn:xmpp:sid:0}", "{urn:xmpp:mam:2}"
 PUBSUB, ATOM, RSM = "{http://jabber.org/protocol/pubsub}", "{http://www.w3.org/2005/Atom}", "{http://jabber.org/protocol/rsm}"
 POSTERS = [f"poster{n}" for n in range(4)]
 SENDERS = [f"sender{n}" for n in range(3)]
@@ -294,7 +295,7 @@ read_bytes_per_second_max = 1073741824
             return 0
         before = self.delivered.get(lane, 0) if keep else 0
         client.send("<presence/>")
-        numbers, end, client_is_done = [], time.monotonic() + 20, False
+        numbers, told, end, client_is_done = [], {}, time.monotonic() + 20, False
         client.socket.settimeout(3)
         try:
             client.send("<iq type='get' id='q'><ping xmlns='urn:xmpp:ping'/></iq>")
@@ -306,6 +307,7 @@ read_bytes_per_second_max = 1073741824
                     text = stanza.find(CLIENT + "body").text
                     number = int(text.split()[1])
                     numbers.append(number)
+                    told[number] = stanza.find(SID + "stanza-id").get("id")
                     if text != content(lane, number):
                         problems.append(f"TORN message {number} of {lane} is not what was sent")
         except TimeoutError:
@@ -319,5 +321,34 @@ read_bytes_per_second_max = 1073741824
             problems.append(f"TORN the messages of {lane} are out of order or doubled")
         if keep:
             self.delivered[lane] = self.sent[lane]
+        self.check_archive(client, lane, (must, told), problems)
         client.close()
         return len(numbers)
+
+    def check_archive(self, client, lane, expected, problems):
+        must, told = expected
+        found, order, cursor = {}, [], ""
+        client.socket.settimeout(20)
+        while cursor is not None:
+            client.send(f"<iq type='set' id='archive'><query xmlns='urn:xmpp:mam:2'>"
+                        f"<set xmlns='http://jabber.org/protocol/rsm'><max>100</max>{cursor}</set></query></iq>")
+            while (stanza := client.next()).get("id") != "archive":
+                result = stanza.find(MAM + "result")
+                body = None if result is None else result.find(f".//{CLIENT}body")
+                if body is not None:
+                    number = int(body.text.split()[1])
+                    found[number] = result.get("id")
+                    order.append(number)
+                    if body.text != content(lane, number):
+                        problems.append(f"TORN archived message {number} of {lane} is not what was sent")
+            fin = stanza.find(MAM + "fin")
+            last = fin.find(f".//{RSM}last")
+            cursor = None if last is None or fin.get("complete") == "true" else f"<after>{last.text}</after>"
+        if order != sorted(set(order)):
+            problems.append(f"TORN the archive of {lane} is out of order or doubled")
+        missing = sorted(must - found.keys())
+        if missing:
+            problems.append(f"LOST {len(missing)} archived messages of {lane}, from {missing[0]} to {missing[-1]}")
+        for number, name in told.items():
+            if found.get(number) != name:
+                problems.append(f"TORN message {number} of {lane} came as {name} and is archived as {found.get(number)}")
