@@ -2,8 +2,9 @@
 
 Between all servers of the mode stands a relay for each, where its SRV record leads. While two people write to each
 other, the relays reset their connections at random moments (the seed is printed, and can be given as SEED). Then, each
-way: what is heard is in order (from Prosody it isn't, whoever hears it) and nothing is heard twice; and where both ends have stream management, whatever is not
-heard has come back to its sender as an error. What resumption or luck saved is counted.
+way: what is heard is in order (from Prosody it isn't, whoever hears it) and nothing is heard twice; and where both
+ends have stream management, whatever is not heard has come back to its sender as an error. What resumption or luck
+saved is counted. Then one of the servers goes and comes back: what was written meanwhile arrives.
 """
 import asyncio
 import os
@@ -76,9 +77,9 @@ def returned(person, texts, ids):
 class Writer:
     """Somebody writes numbered lines to somebody, and knows which id each has."""
 
-    def __init__(self, one, other):
+    def __init__(self, one, other, name="line"):
         self.one, self.other = one, other
-        self.texts = [f"{one.boundjid.user} {number}" for number in range(LINES)]
+        self.texts = [f"{name} {number} of {one.boundjid.user}" for number in range(LINES)]
         self.ids = {}
 
     async def write(self):
@@ -123,6 +124,20 @@ class Writer:
         return remark + (f", {inversions} times out of order" if inversions else "")
 
 
+async def outage(one, other, server):
+    """What is written while the other's server is away is there when the other returns, in order and once."""
+    await asyncio.to_thread(server.stop)
+    writer = Writer(one, other, "waits")
+    await writer.write()
+    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(server.wait)
+    writer.other = await story.Person(server, other.boundjid.user, other.authorities).enter()
+    await writer.other.hears_saying(one.boundjid.bare, writer.texts[-1])
+    heard = writer.heard()
+    assert heard == writer.texts, f"{len(heard)} heard, {len(writer.returned())} returned: {heard}"
+    await writer.other.disconnect()
+
+
 async def pair(left, right, authorities, relays):
     """Two people of two sites, both ways at once."""
     checks = story.Checks()
@@ -144,6 +159,11 @@ async def pair(left, right, authorities, relays):
     is_sure = left.has_acks and right.has_acks
     for (name, writer), sender in zip(writers.items(), (left, right)):
         await checks("300 cut", name, writer.account(is_sure, sender.keeps_order))
+    # ann's server stays up; bob's goes and comes back.
+    if reason := left.cannot.get("waiting"):
+        checks.rows.append(("300 waiting", there, f"not possible: {reason}"))
+    else:
+        await checks("300 waiting", there, outage(ann, bob, right))
     for person in (ann, bob):
-        await person.disconnect()
+        person.abort()
     return checks.rows
