@@ -7,5 +7,6 @@ mod commands;
 mod peers;
 mod plays;
 mod refusals;
+mod simulation;
 mod stage;
 mod tidy;
