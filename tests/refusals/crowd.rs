@@ -20,12 +20,12 @@ pub const ROWS: &[Play] = &[CROWD, ONE_ADDRESS, RESETS];
 
 const CROWD: Play = Play {
     when: "there are thousands of connections, of which some wait and some come and go",
-    by: "XEP-0205 3",
+    by: "XEP-0205 4.1",
     told: &["cut"],
 };
 const ONE_ADDRESS: Play = Play {
     when: "one address, or one network of IPv6, has more connections than it may",
-    by: "XEP-0205 3",
+    by: "XEP-0205 4.1",
     told: &["cut"],
 };
 const RESETS: Play = Play {

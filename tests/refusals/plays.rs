@@ -35,6 +35,7 @@ pub const ROWS: &[Play] = &[
     WRONG_WAY,
     POSH_FOR_ANOTHER,
     POSH_NONSENSE,
+    MANY_KEYS,
 ];
 
 fn caller(street: &Street, neighbours: &Neighbours, shown: Shown) -> Caller {
@@ -249,7 +250,7 @@ const POSH_FOR_ANOTHER: Play = Play {
 };
 const POSH_NONSENSE: Play = Play {
     when: "the certificate is for another name, and what the domain publishes makes no sense (POSH)",
-    by: "RFC 7711 6",
+    by: "RFC 7711 3.1",
     told: &[NO_EXTERNAL],
 };
 
@@ -296,5 +297,46 @@ async fn fingerprints_of_other_certificates_prove_nothing() {
         let text = stanza.error().and_then(|error| error.text).unwrap_or_default();
         assert!(text.contains("POSH"), "{text}");
         neighbours.greet("after").await;
+    }
+}
+
+const MANY_KEYS: Play = Play {
+    when: "strangers show keys of hundreds of domains whose machines do not answer: our own stanzas leave as ever",
+    by: "XEP-0220 2.5",
+    told: &[NO_EXTERNAL],
+};
+
+#[tokio::test(start_paused = true)]
+async fn keys_to_verify_do_not_keep_stanzas_from_leaving() {
+    let street = Street::new();
+    let neighbours = Neighbours::settle(&street, LENIENT).await;
+    street.name("montague.lit", MONTAGUE);
+    let montague = called::open(&street, &format!("{MONTAGUE}:5269"), called::GOOD);
+    street.dialer.silence("192.0.2.66:5269".parse().unwrap());
+    let mut strangers = Vec::new();
+    for stranger in 0..10 {
+        let mut caller = caller(&street, &neighbours, Shown::Nothing);
+        caller.act(Secures).await;
+        caller.act(Opens).await;
+        let mut keys = String::new();
+        for number in 0..60 {
+            let domain = format!("d{stranger}-{number}.lit");
+            street.name(&domain, "192.0.2.66");
+            keys += &format!("<db:result from='{domain}' to='capulet.lit'>0123</db:result>");
+        }
+        strangers.push((caller, keys));
+    }
+    for (caller, keys) in &mut strangers {
+        caller.wire.say(keys).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Sooner than any of those can be given up.
+    neighbours.juliet.say("romeo@montague.lit", "1").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(*montague.told.lock().unwrap(), [["message"]]);
+    neighbours.greet("after").await;
+    for (caller, _) in &mut strangers {
+        caller.wire.hear(Duration::from_millis(10)).await;
+        assert_eq!(caller.wire.told, MANY_KEYS.told);
     }
 }

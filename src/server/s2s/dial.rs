@@ -102,7 +102,11 @@ impl Federation {
         if !terms.is_allowed {
             return Err(Failure::Blocked);
         }
-        let Ok(_permit) = self.dials.acquire().await else { return Err(Failure::Unreachable("closed".to_owned())) };
+        let turns = match purpose {
+            Purpose::Stanzas => &self.dials,
+            Purpose::Verification => &self.verifications,
+        };
+        let Ok(_permit) = turns.acquire().await else { return Err(Failure::Unreachable("closed".to_owned())) };
         let candidates = self.seeker.seek(remote, terms.chosen.as_ref(), trace).await.map_err(|error| {
             let text = format!("{remote}: {error}");
             if error.is_permanent() { Failure::NotFound(text) } else { Failure::Unreachable(text) }

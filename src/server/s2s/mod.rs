@@ -55,6 +55,8 @@ use crate::session::mailbox::Frame;
 
 /// Connections being made at a time.
 const DIALS_MAX: usize = 256;
+/// The same, for verifying the keys of strangers: they must not keep our own stanzas from leaving.
+const VERIFICATIONS_MAX: usize = 64;
 /// How long a house that closes waits for what is on its way.
 const GOODBYE: Duration = Duration::from_secs(8);
 /// How long an outbox without use is remembered, in microseconds.
@@ -76,6 +78,7 @@ pub struct Federation {
     resumables: Resumables,
     next: AtomicU64,
     dials: Semaphore,
+    verifications: Semaphore,
     closing: watch::Sender<bool>,
     tasks: AtomicUsize,
 }
@@ -131,6 +134,7 @@ impl Federation {
             resumables: Resumables::default(),
             next: AtomicU64::new(1),
             dials: Semaphore::new(DIALS_MAX),
+            verifications: Semaphore::new(VERIFICATIONS_MAX),
             closing: watch::Sender::new(false),
             tasks: AtomicUsize::new(0),
         });

@@ -202,6 +202,22 @@ pub const ROWS: &[Inbound] = &[
         ..BASE
     },
     Inbound {
+        when: "the domain is blocked, its header does not say so, and its certificate is good",
+        policy: "[[s2s.domain]]\nname = \"montague.lit\"\naction = \"block\"",
+        shows: Shown::Good,
+        does: &[
+            Secures,
+            Says(
+                "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' to='capulet.lit' \
+                 xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>",
+            ),
+            Says(RESULT),
+            Says(MESSAGE),
+        ],
+        told: &[NO_EXTERNAL, "result error policy-violation", "stream error not-authorized"],
+        ..BASE
+    },
+    Inbound {
         when: "it logs in as one domain and shows a key of one that is blocked",
         policy: "require_valid_certificate = false\n[[s2s.domain]]\nname = \"paris.lit\"\naction = \"block\"",
         shows: Shown::Good,

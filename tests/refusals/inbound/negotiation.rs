@@ -37,6 +37,7 @@ pub const ROWS: &[Inbound] = &[
     // What comes before TLS.
     Inbound {
         when: "EXTERNAL is tried in the clear",
+        by: "RFC 6120 6.5.4",
         does: &[Opens, Says(AUTH)],
         told: &["SASL failure encryption-required"],
         ..CLEAR
@@ -231,7 +232,7 @@ pub const ROWS: &[Inbound] = &[
     },
     Inbound {
         when: "an element comes in place of a header",
-        by: "RFC 6120 4.9.3.10",
+        by: "RFC 6120 4.9.3.1",
         does: &[Says("<message/>")],
         told: &["stream error bad-format"],
         ..HEADERS

@@ -191,7 +191,7 @@ pub const ROWS: &[Outbound] = &[
     Outbound { when: "it hangs up in place of features", manners: clear("!"), ..ROW },
     Outbound {
         when: "STARTTLS is not among the features",
-        by: "RFC 6120 13.9.4",
+        by: "RFC 7590 3.1",
         manners: clear(BOTH),
         told: &["closed"],
         text: "no TLS",
@@ -199,7 +199,7 @@ pub const ROWS: &[Outbound] = &[
     },
     Outbound {
         when: "there are no features, and TLS is required",
-        by: "RFC 6120 13.9.4",
+        by: "RFC 7590 3.1",
         manners: clear(NONE),
         told: &["closed"],
         text: "no TLS",
@@ -207,7 +207,7 @@ pub const ROWS: &[Outbound] = &[
     },
     Outbound {
         when: "it is from before features, and TLS is required",
-        by: "RFC 6120 13.9.4",
+        by: "RFC 7590 3.1",
         manners: Manners { header: header!("xmlns='jabber:server' id='{id}' from='{from}' to='{to}'"), ..clear("") },
         told: &["closed"],
         text: "no TLS",
@@ -215,7 +215,7 @@ pub const ROWS: &[Outbound] = &[
     },
     Outbound {
         when: "STARTTLS is not among the features, and policy does without TLS but not without a certificate",
-        by: "RFC 6120 13.9.4",
+        by: "RFC 7590 3.1",
         policy: "tls_required = false",
         manners: clear(DIALBACK),
         told: &["closed"],

@@ -233,7 +233,7 @@ impl Stream {
     /// The peer answers what we have asked for (section 2.1.1).
     fn take_answer(&mut self, pair: &Pair, verdict: Verdict) -> Step {
         if !Pairs::take(&mut self.pairs.asked_by_us, pair) {
-            // Said twice is no harm; said unasked is an attack (section 4.1).
+            // Said twice is no harm; said unasked is an attack (section 3.1).
             let is_known = self.pairs.has_spoken(&pair.from, &pair.to) && verdict == Verdict::Valid;
             return if is_known { Ok(()) } else { Err(unsolicited()) };
         }
