@@ -308,6 +308,22 @@ async def follow(reader, blogger):
     return remark
 
 
+async def fans(blogger, site, authorities):
+    """Several followers on one server: each hears of a post once."""
+    blog, name, people = blogger.boundjid.bare, f"popular-{site.kind}", []
+    for number in range(3):
+        people.append(await appear(site, f"fan{number}-{blogger.site.kind}", authorities))
+        await people[-1].plugin["xep_0060"].subscribe(blog, MICROBLOG, timeout=PATIENCE)
+    await blogger.post(name)
+    for fan in people:
+        await fan.hears_post(blog, name)
+        blogger.says(fan.boundjid.bare, f"You heard, {fan.boundjid.user}?")
+        await fan.hears_saying(blog, f"You heard, {fan.boundjid.user}?")
+        count = sum(is_post(stanza, blog, name) for stanza in fan.heard)
+        assert count == 1, f"{fan.boundjid.bare} heard {count} times"
+        await fan.disconnect()
+
+
 async def notification(one, other):
     """One posts; the other, a contact who never subscribed, watches by +notify."""
     name = f"noticed-{one.boundjid.user}"
@@ -355,6 +371,8 @@ async def pair(left, right, authorities, idle=None):
     theo = await appear(right, f"theo-{left.kind}", authorities)
     await checks("follow", there, follow(rita, bob))
     await checks("follow", back, follow(theo, ann))
+    await checks("three fans", there, fans(bob, left, authorities))
+    await checks("three fans", back, fans(ann, right, authorities))
     for name, reader, blog in ((there, rita, right), (back, theo, left)):
         await checks("100 posts", name, reading(reader, f"writer@{blog.domain}", "pages" not in blog.cannot))
     zoe = await appear(left.at_second(), f"zoe-{right.kind}", authorities)
