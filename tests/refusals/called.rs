@@ -179,10 +179,8 @@ impl Host {
                     }
                     return;
                 }
-                ("starttls", None) if answer == PROCEED => {
-                    if !self.secure(&mut wire, false).await {
-                        return self.keep(&wire);
-                    }
+                ("starttls", None) if answer == PROCEED && !self.secure(&mut wire, false).await => {
+                    return self.keep(&wire);
                 }
                 ("auth", _) => is_authenticated = answer == SUCCESS,
                 _ => {}
