@@ -5,11 +5,13 @@
 //! clients.
 
 use std::cell::RefCell;
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xmpp::stream::server::Stream;
 
@@ -20,6 +22,10 @@ use crate::session::mailbox::Frame;
 pub(super) const OUTPUT_MARK: usize = 64 * 1024;
 /// Output buffers up to this many bytes are kept while idle.
 const KEPT_OUTPUT_BYTES: usize = 512;
+/// What many stanzas share is written from where it is if it has at least so many bytes, and copied if it has fewer.
+const SHARED_BYTES_MIN: usize = 512;
+/// Pieces given to the transport at once.
+const SLICES_MAX: usize = 64;
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
 /// How long the transport may take for its last bytes.
@@ -33,7 +39,11 @@ thread_local! {
 pub(super) struct Wire {
     transport: Option<Transport>,
     out: Vec<u8>,
+    /// Bytes of `out` that were written.
     written: usize,
+    /// What belongs between the bytes of `out`, and is not copied there; in the order of their places.
+    shared: VecDeque<Shared>,
+    shared_bytes: usize,
     unflushed: bool,
     /// Bytes given to be written, from the beginning.
     given: u64,
@@ -43,6 +53,12 @@ pub(super) struct Wire {
     pub(super) read: u64,
 }
 
+/// Bytes that are written when those of the output before `at` have been.
+struct Shared {
+    at: usize,
+    bytes: Bytes,
+}
+
 impl Wire {
     /// Nothing written yet.
     pub(super) fn new(transport: Transport) -> Self {
@@ -50,6 +66,8 @@ impl Wire {
             transport: Some(transport),
             out: Vec::new(),
             written: 0,
+            shared: VecDeque::new(),
+            shared_bytes: 0,
             unflushed: false,
             given: 0,
             flushed: 0,
@@ -65,14 +83,21 @@ impl Wire {
     /// Adds a stanza. Returns where it ends: it is wholly written when as many bytes [are](Self::flushed).
     pub(super) fn write(&mut self, frame: &Frame) -> u64 {
         let before = self.out.len();
-        frame.write(&mut self.out);
+        let rest = frame.write_own(&mut self.out);
+        if rest.len() >= SHARED_BYTES_MIN {
+            self.shared.push_back(Shared { at: self.out.len(), bytes: rest.clone() });
+            self.shared_bytes += rest.len();
+            self.given += rest.len() as u64;
+        } else {
+            self.out.extend_from_slice(rest);
+        }
         self.given += (self.out.len() - before) as u64;
         self.given
     }
 
     /// Bytes that wait to be written.
     pub(super) const fn waiting(&self) -> usize {
-        self.out.len() - self.written
+        self.out.len() - self.written + self.shared_bytes
     }
 
     /// Bytes that were wholly written, from the beginning.
@@ -82,29 +107,32 @@ impl Wire {
 
     /// Writes as much as the transport takes. `Ok` when it takes no more or nothing is left.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
-        while let Some(rest) = self.out.get(self.written..)
-            && !rest.is_empty()
-        {
-            match Pin::new(&mut *transport).poll_write(cx, rest) {
+        while self.waiting() > 0 {
+            let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = pieces(&self.out, self.written, &self.shared, &mut slices);
+            let slices = slices.get(..count).unwrap_or_default();
+            match Pin::new(transport).poll_write_vectored(cx, slices) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(bytes)) => {
-                    self.written += bytes;
+                    self.advance(bytes);
                     self.unflushed = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
         }
-        let waiting = self.out.len() - self.written;
+        let waiting = self.waiting();
         if waiting == 0 && !self.out.is_empty() {
             self.written = 0;
             if self.out.capacity() > KEPT_OUTPUT_BYTES {
                 self.out = Vec::new();
+                self.shared = VecDeque::new();
             } else {
                 self.out.clear();
             }
         }
+        let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
         if self.unflushed
             && let Poll::Ready(flushed) = Pin::new(transport).poll_flush(cx)
         {
@@ -113,6 +141,28 @@ impl Wire {
             self.flushed = self.given - waiting as u64;
         }
         Ok(())
+    }
+
+    /// So many of the bytes that waited were written.
+    fn advance(&mut self, mut bytes: usize) {
+        while bytes > 0 {
+            let Some(shared) = self.shared.front_mut() else {
+                self.written += bytes;
+                return;
+            };
+            let own = bytes.min(shared.at - self.written);
+            self.written += own;
+            bytes -= own;
+            if shared.at == self.written {
+                let not_own = bytes.min(shared.bytes.len());
+                shared.bytes.advance(not_own);
+                self.shared_bytes -= not_own;
+                bytes -= not_own;
+                if shared.bytes.is_empty() {
+                    self.shared.pop_front();
+                }
+            }
+        }
     }
 
     /// Reads once, into the machine. How many bytes; none at the end.
@@ -156,3 +206,19 @@ impl Wire {
         let _unheard = tokio::time::timeout(SHUTDOWN, ending).await;
     }
 }
+
+/// Puts what waits into `slices`, in its order and as far as it fits. How many there are.
+fn pieces<'a>(out: &'a [u8], written: usize, shared: &'a VecDeque<Shared>, slices: &mut [IoSlice<'a>]) -> usize {
+    let own = |from: usize, to: usize| out.get(from..to).filter(|own| !own.is_empty());
+    let between = shared.iter().scan(written, |from, shared| {
+        let own = own(std::mem::replace(from, shared.at), shared.at);
+        Some([own, Some(&*shared.bytes)])
+    });
+    let last = own(shared.back().map_or(written, |shared| shared.at), out.len());
+    let pieces = between.flatten().chain([last]).flatten();
+    slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

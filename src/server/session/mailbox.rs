@@ -45,13 +45,19 @@ impl Frame {
 
     /// Appends the stanza to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
+        let rest = self.write_own(out);
+        out.extend_from_slice(rest);
+    }
+
+    /// Appends what is this recipient's own to `out`, and returns what follows it, which many may share.
+    pub fn write_own(&self, out: &mut Vec<u8>) -> &Bytes {
         match self {
-            Self::Whole(bytes) => out.extend_from_slice(bytes),
+            Self::Whole(bytes) => bytes,
             Self::Addressed { before, to, after } => {
                 out.extend_from_slice(before.as_bytes());
                 xml::escape_attr(out, to.as_str());
                 out.push(b'\'');
-                out.extend_from_slice(after);
+                after
             }
         }
     }
