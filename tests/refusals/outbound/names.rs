@@ -173,7 +173,17 @@ pub const ROWS: &[Outbound] = &[
         text: "DNSSEC",
         ..ROW
     },
-    // DANE and POSH.
+    Outbound {
+        when: "DNSSEC says that one SRV record is forged, and there is another",
+        by: "RFC 7673 3.1",
+        street: |street| {
+            srv(street, &[(5269, "montague.lit")], false);
+            street.resolver.set_srv("_xmpps-server._tcp.montague.lit", Duration::ZERO, Err(LookupError::Bogus));
+        },
+        text: "DNSSEC",
+        ..ROW
+    },
+    // DANE.
     Outbound {
         when: "TLSA records are for another certificate, of any authority",
         by: "RFC 7673 4.2",
