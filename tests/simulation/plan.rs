@@ -219,9 +219,24 @@ impl Plan {
                 4 => chance.between(0, 8_000),
                 _ => chance.spread(1, 60_000),
             };
-            plan.acts.push((pause, act));
+            plan.acts.push((pause, act.clone()));
+            // Much said before a cut, some of it acknowledged and some not.
+            if let Act::Say { from, to, .. } = act
+                && chance.one_in(4)
+            {
+                for _ in 0..chance.between(1, 6) {
+                    plan.acts.push((chance.between(0, 400), Act::Say { from, to, count: 2, is_full: true }));
+                }
+                let pair = [plan.home_of(from), plan.home_of(to)];
+                plan.acts.push((chance.between(0, 50), Act::Cut { pair, late: [0; 2] }));
+            }
         }
         plan
+    }
+
+    /// Whether some memory fails.
+    pub fn has_faults(&self) -> bool {
+        self.acts.iter().any(|(_, act)| matches!(act, Act::Fault { .. }))
     }
 
     /// Where somebody lives.

@@ -197,9 +197,7 @@ impl Run {
     }
 
     fn restart(&mut self, house: usize, down: Duration) {
-        if self.town.house(house).is_none() {
-            return;
-        }
+        let Some(shut) = self.town.shut(house) else { return };
         let (plan, town, ledger, people) =
             (self.plan.clone(), Arc::clone(&self.town), Arc::clone(&self.ledger), Arc::clone(&self.people));
         self.works.spawn(async move {
@@ -212,7 +210,7 @@ impl Run {
                     away.push(who);
                 }
             }
-            town.stop(house).await;
+            shut.stop().await;
             sleep(down).await;
             town.open(house).await;
             for who in away {
@@ -256,14 +254,14 @@ impl Run {
                 self.presence(*whom, *who, "unsubscribed");
             }
             // One after the other: a queue may be small.
-            sleep(Duration::from_secs(2)).await;
+            sleep(Duration::from_millis(2_003)).await;
         }
-        // What crossed the end of an idle stream may have been in doubt; now nothing is.
-        sleep(Duration::from_secs(7)).await;
+        // What crossed the end of an idle stream may have been in doubt; now nothing is, at no round moment.
+        sleep(Duration::from_millis(7_309)).await;
         for (who, whom) in &pairs {
             let address = self.plan.jid(*whom);
             self.send(*who, || self.ledger.message(*who, *whom, &address));
-            sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_millis(1_037)).await;
         }
         sleep(Duration::from_secs(100)).await;
         for (who, whom) in pairs {
@@ -290,7 +288,9 @@ impl Run {
             }
         }
         for index in 0..self.plan.houses.len() {
-            self.town.stop(index).await;
+            if let Some(shut) = self.town.shut(index) {
+                shut.stop().await;
+            }
         }
     }
 }

@@ -65,6 +65,24 @@ pub struct Home {
     nameless_until: Mutex<Instant>,
 }
 
+/// A house whose doors are closed.
+pub struct Shut {
+    memory: Control,
+    house: Arc<House>,
+    keeping: JoinHandle<()>,
+}
+
+impl Shut {
+    /// Stops it as a server is stopped: streams end politely, then the memory is closed. Its people have left.
+    pub async fn stop(self) {
+        self.keeping.abort();
+        self.house.federation.stop().await;
+        self.memory.hold_flushes(false);
+        self.house.store.close().await.unwrap();
+        assert_eq!(self.house.federation.links(), 0, "a link outlives its house");
+    }
+}
+
 impl Town {
     /// Every house of the plan, open, with its accounts.
     pub async fn found(plan: &Plan) -> Arc<Self> {
@@ -137,15 +155,10 @@ impl Town {
         *home.open.lock().unwrap() = Some((house, keeping));
     }
 
-    /// Stops a house as a server is stopped: streams end politely, then the memory is closed. Its people have left.
-    pub async fn stop(&self, index: usize) {
-        let home = &self.homes[index];
-        let Some((house, keeping)) = home.open.lock().unwrap().take() else { return };
-        keeping.abort();
-        house.federation.stop().await;
-        home.memory.hold_flushes(false);
-        house.store.close().await.unwrap();
-        assert_eq!(house.federation.links(), 0, "a link of {} outlives its house", home.domain);
+    /// Closes the doors of a house that is open: nobody new comes in.
+    pub fn shut(&self, index: usize) -> Option<Shut> {
+        let (house, keeping) = self.homes[index].open.lock().unwrap().take()?;
+        Some(Shut { memory: self.memory(index), house, keeping })
     }
 
     /// The house, if it is open.
