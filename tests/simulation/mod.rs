@@ -137,3 +137,14 @@ fn seeds() {
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "seeds that failed: {:?}; run each with SEED=", failed.keys());
 }
+
+/// Runs a seed that has failed once.
+fn again(seed: u64) {
+    judge(&Plan::draw(seed)).map(drop).unwrap_or_else(|why| panic!("SEED={seed}: {why}"));
+}
+
+/// A wire is cut while what came on it waits for a slow memory; the next wire's stanzas must not come before.
+#[test]
+fn what_waits_for_the_disk_is_not_overtaken_on_another_wire() {
+    again(46);
+}

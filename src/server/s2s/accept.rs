@@ -262,6 +262,9 @@ impl Link {
                 certificate = status.certificate, authenticated = name(by), "link up"
             );
         }
+        if self.before.is_none() {
+            self.before = self.federation.registry.peer(from).finished().map(|finished| Box::pin(finished) as _);
+        }
         if self.pace.is_none() {
             self.pace = Some((self.federation.registry.peer(from), terms.read_bytes_per_second_max));
         }

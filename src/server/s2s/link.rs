@@ -74,6 +74,8 @@ pub(super) struct Link {
     pub(super) ending: Option<Ending>,
     pub(super) last_stanza: Instant,
     read_after: Option<Instant>,
+    /// Links of the same domain that are over: nothing is read until what came on them has been handled.
+    pub(super) before: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(super) enabled: Enabling,
     ack: Ack,
     sleep: Pin<Box<Sleep>>,
@@ -164,6 +166,7 @@ impl Link {
             ending: None,
             last_stanza: now,
             read_after: None,
+            before: None,
             enabled: Enabling::No,
             ack: Ack::default(),
             sleep: Box::pin(tokio::time::sleep_until(far())),
@@ -227,7 +230,13 @@ impl Link {
         if self.poll_time(cx) {
             return Poll::Ready(Woke::Time);
         }
-        let may_read = self.lanes.has_room()
+        if let Some(before) = &mut self.before
+            && before.as_mut().poll(cx).is_ready()
+        {
+            self.before = None;
+        }
+        let may_read = self.before.is_none()
+            && self.lanes.has_room()
             && self.stream.wants_bytes()
             && self.wire.waiting() < UNHEARD_MAX
             && self.read_after.is_none();

@@ -6,7 +6,7 @@
 //! | ended otherwise | acknowledges | is answered with `remote-server-timeout`, unless it cannot have left |
 //! | ended | does not | is sent again if it was not wholly written, else counts as arrived |
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +49,11 @@ impl Link {
             outbox.settle(self.id);
         }
         self.federation.registry.remove(&self.handle);
+        let mut finishing = Vec::new();
+        if self.lanes.unfinished() > 0 {
+            let domains: BTreeSet<&str> = self.heard.iter().map(|pair| &*pair.from).collect();
+            finishing.extend(domains.into_iter().map(|domain| self.federation.registry.peer(domain).finishing()));
+        }
         let handling = std::future::poll_fn(|cx| {
             if let std::task::Poll::Ready(handled) = self.lanes.poll(cx) {
                 self.stream.handled(handled);
@@ -58,6 +63,7 @@ impl Link {
         if timeout(HANDLING, handling).await.is_err() {
             tracing::error!(link = self.id, "stanzas were still being handled when their link was given up");
         }
+        drop(finishing);
         self.say_why(&end);
         if !matches!(end, End::Cut(_)) {
             let _unheard = timeout(LAST_BYTES, self.wire.flush(&mut self.stream)).await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use xmpp::stream::server::Pair;
 
 use super::handle::{Direction, Handle, Status};
@@ -40,9 +41,35 @@ pub(super) struct Peer {
     links: AtomicUsize,
     /// Until when the bytes that came are paid for, in microseconds since the Unix epoch.
     paid_until: AtomicU64,
+    /// Links that are over, and whose stanzas are still being handled.
+    finishing: watch::Sender<usize>,
+}
+
+/// A link that is over and still has stanzas in hand, until it is dropped.
+pub(super) struct Finishing(Arc<Peer>);
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        self.0.finishing.send_modify(|links| *links = links.saturating_sub(1));
+    }
 }
 
 impl Peer {
+    /// A link of the domain is over, and finishes what it has in hand.
+    pub(super) fn finishing(self: Arc<Self>) -> Finishing {
+        self.finishing.send_modify(|links| *links += 1);
+        Finishing(self)
+    }
+
+    /// Waits for links that are over, if there are any: what comes next must not overtake what came on them.
+    pub(super) fn finished(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let mut finishing = self.finishing.subscribe();
+        let is_any = *finishing.borrow() > 0;
+        is_any.then(|| async move {
+            let _gone = finishing.wait_for(|links| *links == 0).await;
+        })
+    }
+
     /// How long to wait before reading on, after `bytes` were read.
     pub(super) fn pace(&self, bytes: usize, bytes_per_second_max: u64, now: Timestamp) -> Option<Duration> {
         let cost = (bytes as u64).saturating_mul(1_000_000) / bytes_per_second_max.max(1);
