@@ -40,6 +40,9 @@ pub enum Change {
     Configure(NodeConfig),
     /// The node goes, with its items, subscriptions and affiliations.
     DeleteNode,
+    /// The node, which goes with this decision, has moved: who asks for its name is told where to, until the name is
+    /// taken again.
+    Redirect(Box<str>),
     /// A new item. Its id is in use by no other that remains.
     PutItem(Item),
     /// An item goes.
@@ -158,6 +161,8 @@ pub enum Reply {
         /// The current ones.
         options: SubscriptionOptions,
     },
+    /// The options a new subscription gets, to this node or to any.
+    DefaultOptions(Option<NodeName>),
     /// The form of the node's configuration.
     Configuration(NodeName, NodeConfig),
     /// The form of the configuration a new node gets.

@@ -211,8 +211,10 @@ pub struct Limits {
     pub payload_bytes_max: u64,
     /// Bytes of a NodeID or an ItemID.
     pub name_bytes_max: usize,
-    /// Nodes of one home.
+    /// Nodes of one account, or of one creator in a service.
     pub nodes_max: u64,
+    /// Items in all nodes of one creator in a service.
+    pub items_per_creator_max: u64,
     /// Items of one node, whatever its configuration says: what `max` means here.
     pub items_per_node_max: u64,
     /// Subscriptions to one node.
@@ -239,6 +241,7 @@ impl Default for Limits {
             payload_bytes_max: 250_000,
             name_bytes_max: 1023,
             nodes_max: 1_000_000,
+            items_per_creator_max: u64::MAX,
             items_per_node_max: 10_000_000,
             subscriptions_per_node_max: 1_000_000,
             affiliations_per_node_max: 10_000,

@@ -15,6 +15,8 @@ pub enum Refusal {
     Forbidden,
     /// The node, or the item to retract, does not exist.
     ItemNotFound,
+    /// The node is gone, and its owner said where to (section 6.1.3.11): a URI.
+    Moved(Box<str>),
     /// A node of that name exists.
     NodeExists,
     /// The node's access model is `presence`, and the caller does not see the account's presence.
@@ -70,8 +72,10 @@ pub enum Refusal {
     UnsupportedAccessModel(String),
     /// The node does not do this; the word is the feature's.
     Unsupported(&'static str),
-    /// The home holds as many nodes as it may.
+    /// The account, or the creator in a service, has as many nodes as it may.
     MaxNodesExceeded,
+    /// The nodes of this node's creator hold as many items as they may.
+    CreatorFull(u64),
     /// More is named in one request than is taken at once.
     BatchTooBig(usize),
     /// Some of the changes asked for are not possible; here is what these entries are now.
@@ -104,6 +108,7 @@ impl Refusal {
         let (error_type, condition, specific) = match self {
             Self::Forbidden | Self::MayNotCreate => (Auth, C::Forbidden, None),
             Self::ItemNotFound => (Cancel, C::ItemNotFound, None),
+            Self::Moved(_) => (Modify, C::Gone, None),
             Self::NodeExists => (Cancel, C::Conflict, None),
             Self::PresenceSubscriptionRequired => (Auth, C::NotAuthorized, Some("presence-subscription-required")),
             Self::NotInRosterGroup => (Auth, C::NotAuthorized, Some("not-in-roster-group")),
@@ -129,6 +134,7 @@ impl Refusal {
             Self::UnsupportedAccessModel(_) => (Modify, C::NotAcceptable, Some("unsupported-access-model")),
             Self::Unsupported(_) => (Cancel, C::FeatureNotImplemented, Some("unsupported")),
             Self::MaxNodesExceeded => (Cancel, C::NotAllowed, Some("max-nodes-exceeded")),
+            Self::CreatorFull(_) => (Wait, C::ResourceConstraint, None),
             Self::BatchTooBig(_) => (Modify, C::PolicyViolation, None),
             Self::Unmodified(_) => (Modify, C::NotAcceptable, None),
             Self::Ambiguous | Self::Malformed(_) => (Modify, C::BadRequest, None),
@@ -148,6 +154,7 @@ impl Refusal {
             Self::InvalidOptions(why) | Self::BadConfiguration(why) | Self::UnsupportedAccessModel(why) => why.clone(),
             Self::BatchTooBig(batch_max) => format!("At most {batch_max} can be named in one request."),
             Self::TooManyAffiliations(max) => format!("A node has at most {max} affiliations."),
+            Self::CreatorFull(max) => format!("The nodes of one creator hold at most {max} items."),
             Self::OneItemOnly => "One item is published or retracted at a time.".to_owned(),
             Self::Malformed(why) => (*why).to_owned(),
             _ => return None,
@@ -161,6 +168,9 @@ impl Refusal {
         let mut error = StanzaError::new(row.condition).with_type(row.error_type);
         if let Some(text) = self.text() {
             error = error.with_text(text);
+        }
+        if let Self::Moved(uri) = self {
+            error = error.with_address(uri.clone());
         }
         if let Some(name) = row.specific {
             let feature = if let Self::Unsupported(feature) = self { Some(*feature) } else { None };

@@ -133,6 +133,11 @@ pub enum Request {
         /// The form.
         options: Values,
     },
+    /// Section 6.4.
+    DefaultOptions {
+        /// Of subscriptions to this node only.
+        node: Option<NodeName>,
+    },
     /// Section 5.6: the caller's own.
     Subscriptions {
         /// At this node only.
@@ -249,10 +254,14 @@ pub struct Needs {
     pub oldest: bool,
     /// What these entities are to the node; at most [`Limits::batch_max`].
     pub entities: Vec<Jid>,
-    /// How many nodes the home has, and whether the caller may create another.
+    /// How many nodes there are that count, and whether the caller may create another.
     pub creation: bool,
+    /// Where a node that is not there any more has gone.
+    pub moved: bool,
     /// A name nobody has used or can guess.
     pub fresh: bool,
+    /// How many items there are in all nodes that the node's creator has in a [`Home::Service`].
+    pub creators_items: bool,
 }
 
 /// How a caller stands to the account whose node it asks about.
@@ -296,12 +305,16 @@ pub struct View {
     pub oldest: Option<ItemHead>,
     /// See [`Needs::entities`].
     pub entities: Vec<Entity>,
-    /// Nodes of the home; see [`Needs::creation`].
+    /// Nodes of the account, or those the caller created in the service; see [`Needs::creation`].
     pub nodes: u64,
     /// Whether policy lets the caller create nodes in a [`Home::Service`].
     pub may_create: bool,
     /// See [`Needs::fresh`].
     pub fresh: Box<str>,
+    /// See [`Needs::creators_items`].
+    pub creators_items: u64,
+    /// See [`Needs::moved`].
+    pub moved: Option<Box<str>>,
     /// The bounds in force.
     pub limits: Limits,
 }
@@ -323,6 +336,8 @@ impl View {
             nodes: 0,
             may_create: false,
             fresh: "".into(),
+            creators_items: 0,
+            moved: None,
             limits: Limits::default(),
         }
     }
@@ -368,7 +383,10 @@ impl Request {
             | Self::Authorize { node, .. }
             | Self::NodeInformation { node }
             | Self::NodeItems { node, .. } => Some(node),
-            Self::Subscriptions { node } | Self::Affiliations { node } | Self::Create { node, .. } => node.as_ref(),
+            Self::DefaultOptions { node }
+            | Self::Subscriptions { node }
+            | Self::Affiliations { node }
+            | Self::Create { node, .. } => node.as_ref(),
             Self::DefaultConfiguration | Self::Nodes { .. } => None,
         }
     }
@@ -391,6 +409,7 @@ impl Request {
             | Self::Authorize { .. } => true,
             Self::Items { .. }
             | Self::Options { .. }
+            | Self::DefaultOptions { .. }
             | Self::Subscriptions { .. }
             | Self::Affiliations { .. }
             | Self::Configuration { .. }
@@ -418,7 +437,7 @@ impl Request {
                     needs.creation = true;
                     needs.fresh = item.as_ref().is_some_and(|item| item.id.is_none());
                 }
-                _ => {}
+                _ => needs.moved = true,
             }
             return needs;
         };
@@ -428,6 +447,7 @@ impl Request {
             Self::Publish { item, .. } => {
                 needs.subscriptions_of = (!owns_home).then(|| caller.bare.clone());
                 needs.item = item.as_ref().and_then(|item| item.id.clone());
+                needs.creators_items = home == Home::Service;
                 needs.fresh = item.as_ref().is_some_and(|item| item.id.is_none());
                 needs.oldest = node.config.persist_items
                     && matches!(node.config.max_items, Bound::At(max) if node.tally.items >= max);
@@ -436,7 +456,10 @@ impl Request {
                 needs.subscriptions_of = (!owns_home).then(|| caller.bare.clone());
                 needs.item = Some(id.clone());
             }
-            Self::Items { .. } | Self::NodeInformation { .. } | Self::NodeItems { .. } => {
+            Self::Items { .. }
+            | Self::DefaultOptions { .. }
+            | Self::NodeInformation { .. }
+            | Self::NodeItems { .. } => {
                 needs.reading(node, caller, owns_home);
             }
             Self::Subscribe { .. } => {

@@ -19,7 +19,9 @@ pub(super) fn delete(view: &View, caller: &Caller, redirect: Option<&str>) -> Re
             version: node.tally.version.saturating_add(1),
         });
     }
-    Ok(Decision { changes: vec![Change::DeleteNode], reply: Reply::Empty, notices })
+    let mut changes = vec![Change::DeleteNode];
+    changes.extend(redirect.map(|uri| Change::Redirect(uri.into())));
+    Ok(Decision { changes, reply: Reply::Empty, notices })
 }
 
 /// One notification for all items: "a purge request MUST NOT result in sending the same notifications as are sent

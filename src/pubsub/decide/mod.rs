@@ -44,6 +44,7 @@ pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -
         Request::Unsubscribe { jid, .. } => subscribe::unsubscribe(view, caller, jid),
         Request::Options { jid, .. } => subscribe::options(view, caller, jid),
         Request::SetOptions { jid, options, .. } => subscribe::set_options(view, caller, jid, options),
+        Request::DefaultOptions { node } => read::default_options(view, caller, node.as_ref()),
         Request::Subscriptions { node } => read::own_subscriptions(view, node.as_ref()),
         Request::Affiliations { node } => read::own_affiliations(view, node.as_ref()),
         Request::Create { node, config } => create::create(view, caller, node.as_ref(), config.as_ref(), now),
@@ -65,7 +66,7 @@ pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -
 
 /// The node, or that there is none.
 fn existing(view: &View) -> Result<&Node, Refusal> {
-    view.node.as_ref().ok_or(Refusal::ItemNotFound)
+    view.node.as_ref().ok_or_else(|| view.moved.clone().map_or(Refusal::ItemNotFound, Refusal::Moved))
 }
 
 /// What the caller is to the node.

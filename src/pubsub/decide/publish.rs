@@ -74,6 +74,10 @@ fn store(draft: &mut Draft<'_>, view: &View, item: Item, previous: Option<u64>) 
         // What was asked to be kept is not thrown away for what comes after it.
         return Err(Refusal::NodeFull);
     }
+    let is_more = previous.is_none() && !matches!(config.max_items, Bound::At(max) if draft.tally.items > max);
+    if is_more && view.home == Home::Service && view.creators_items >= view.limits.items_per_creator_max {
+        return Err(Refusal::CreatorFull(view.limits.items_per_creator_max));
+    }
     let Bound::At(max) = config.max_items else { return Ok(()) };
     if draft.tally.items <= max {
         return Ok(());

@@ -26,6 +26,14 @@ pub(super) fn items(view: &View, caller: &Caller, query: &ItemsQuery) -> Result<
     Ok(Decision::reply(Reply::Items(node.name.clone(), query.clone())))
 }
 
+/// Section 6.4: they are the same everywhere, but a node that may not be seen says nothing.
+pub(super) fn default_options(view: &View, caller: &Caller, node: Option<&NodeName>) -> Result<Decision, Refusal> {
+    if node.is_some() {
+        may_see(&existing(view)?.config, &standing(view, caller))?;
+    }
+    Ok(Decision::reply(Reply::DefaultOptions(node.cloned())))
+}
+
 pub(super) fn own_subscriptions(view: &View, node: Option<&NodeName>) -> Result<Decision, Refusal> {
     if node.is_some() {
         existing(view)?;

@@ -19,6 +19,7 @@ fn variant(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Forbidden => "Forbidden",
         Refusal::ItemNotFound => "ItemNotFound",
+        Refusal::Moved(_) => "Moved",
         Refusal::NodeExists => "NodeExists",
         Refusal::PresenceSubscriptionRequired => "PresenceSubscriptionRequired",
         Refusal::NotInRosterGroup => "NotInRosterGroup",
@@ -45,6 +46,7 @@ fn variant(refusal: &Refusal) -> &'static str {
         Refusal::UnsupportedAccessModel(_) => "UnsupportedAccessModel",
         Refusal::Unsupported(_) => "Unsupported",
         Refusal::MaxNodesExceeded => "MaxNodesExceeded",
+        Refusal::CreatorFull(_) => "CreatorFull",
         Refusal::BatchTooBig(_) => "BatchTooBig",
         Refusal::Unmodified(_) => "Unmodified",
         Refusal::Ambiguous => "Ambiguous",
@@ -53,7 +55,7 @@ fn variant(refusal: &Refusal) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 33;
+const VARIANTS: usize = 35;
 
 /// Who asks.
 const OWNER: &str = JULIET;
@@ -143,6 +145,14 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     }
     let gone = Request::Items { node: name("gone"), query: ItemsQuery::Latest(1) };
     all.expect(world().ask(STRANGER, &gone), ("no node", Refusal::ItemNotFound, Cancel, C::ItemNotFound, None));
+    let mut left = world();
+    let redirect = Some("xmpp:juliet@capulet.lit?;node=blog".into());
+    left.ask(OWNER, &Request::Delete { node: name("node"), redirect }).unwrap();
+    let moved = Refusal::Moved("xmpp:juliet@capulet.lit?;node=blog".into());
+    for request in [subscribe(STRANGER), items()] {
+        all.expect(left.ask(STRANGER, &request), ("moved", moved.clone(), Modify, C::Gone, None));
+    }
+    left.ask(OWNER, &Request::Create { node: Some(name("node")), config: None }).expect("the name is free");
     let presence = with(|config| config.access_model = AccessModel::Presence);
     for request in [subscribe(STRANGER), items()] {
         let case = (
@@ -307,6 +317,13 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     many.limits.nodes_max = 1;
     let case = ("many", Refusal::MaxNodesExceeded, Cancel, C::NotAllowed, Some("max-nodes-exceeded"));
     all.expect(many.ask(OWNER, &create("another")), case);
+    let mut service = World::new(Home::Service);
+    service.limits.items_per_creator_max = 1;
+    service.ask(OWNER, &create("node")).unwrap();
+    service.ask(OWNER, &publish("node", "1")).unwrap();
+    service.ask(OWNER, &publish("node", "1")).expect("an item may be replaced");
+    let case = ("a creator's items", Refusal::CreatorFull(1), Wait, C::ResourceConstraint, None);
+    all.expect(service.ask(OWNER, &publish("node", "2")), case);
     let mut service = World::new(Home::Service);
     let case = (
         "an access model",

@@ -331,7 +331,9 @@ fn the_form_of_a_configuration_can_be_sent_back() {
     config.title = Some("Balcony & more".into());
     config.roster_groups_allowed = vec!["Capulets".into(), "Servants".into()];
     config.contacts = vec![jid("nurse@capulet.lit")];
-    let Rendered::Payload(bytes) = render(&Reply::Configuration(name("node"), config.clone())) else { panic!() };
+    let Rendered::Payload(bytes) = render(&Reply::Configuration(name("node"), config.clone()), Home::Account) else {
+        panic!()
+    };
     let text = String::from_utf8(bytes.to_vec()).unwrap().replace("type='form'", "type='submit'");
     let pubsub = element(&text);
     let Ok(Request::Configure { config: Some(Values(values)), .. }) = wire::parse_owner(true, &pubsub) else {
@@ -365,7 +367,7 @@ fn every_answer_can_be_read() {
         Reply::DefaultConfiguration(NodeConfig::service(1)),
     ];
     for reply in &replies {
-        let Rendered::Payload(bytes) = render(reply) else { panic!("{reply:?}") };
+        let Rendered::Payload(bytes) = render(reply, Home::Account) else { panic!("{reply:?}") };
         assert_eq!(xmpp::xml::parse_element(&bytes, "").unwrap().name(), "pubsub", "{reply:?}");
     }
     let config = NodeConfig::service(1000);

@@ -5,7 +5,7 @@ use xmpp::form::{Field as FormField, FieldType, Form, FormType};
 use xmpp::jid::{BareJid, Jid};
 
 use crate::config::{FIELDS, Field, Kind, NodeConfig};
-use crate::model::{Node, SubscriptionOptions};
+use crate::model::{Home, Node, SubscriptionOptions};
 use crate::refusal::Refusal;
 use crate::request::Values;
 
@@ -36,7 +36,7 @@ pub(super) fn values(parent: &Element, form_type: &str) -> Result<Option<Values>
     Ok(Some(Values(fields.collect())))
 }
 
-fn question(field: &Field, config: &NodeConfig) -> FormField {
+fn question(field: &Field, config: &NodeConfig, home: Home) -> FormField {
     let type_ = match field.kind {
         Kind::Boolean => FieldType::Boolean,
         Kind::Text => FieldType::TextSingle,
@@ -46,7 +46,11 @@ fn question(field: &Field, config: &NodeConfig) -> FormField {
     };
     let mut shown = FormField::new(field.var, type_).label(field.label).values((field.get)(config));
     if let Kind::One(words) = field.kind {
-        for word in words {
+        // A service has no roster (see `amend`), so it does not offer what needs one.
+        let offers = |word: &&&str| {
+            home == Home::Account || field.var != "pubsub#access_model" || !matches!(**word, "presence" | "roster")
+        };
+        for word in words.iter().filter(offers) {
             shown = shown.option(*word, None);
         }
     }
@@ -55,10 +59,10 @@ fn question(field: &Field, config: &NodeConfig) -> FormField {
 
 /// The configuration as a question to fill in, or as data.
 #[must_use]
-pub fn configuration_form(config: &NodeConfig, form_type: FormType) -> Element {
+pub fn configuration_form(config: &NodeConfig, form_type: FormType, home: Home) -> Element {
     let mut form = Form::typed(form_type, NODE_CONFIG);
     for field in FIELDS {
-        form = form.with(question(field, config));
+        form = form.with(question(field, config, home));
     }
     form.to_element()
 }
@@ -68,7 +72,7 @@ pub(super) fn metadata_form(node: &Node, owners: &[BareJid], publishers: &[BareJ
     let text = |var: &str, value: String| FormField::new(var, FieldType::TextSingle).value(value);
     let mut form = Form::typed(FormType::Result, META_DATA);
     for field in FIELDS.iter().filter(|field| field.is_metadata) {
-        let mut shown = question(field, &node.config);
+        let mut shown = question(field, &node.config, Home::Account);
         shown.options.clear();
         if !shown.values.is_empty() {
             form = form.with(shown);

@@ -14,7 +14,7 @@ use super::form::{authorization_request, configuration_form};
 use super::lists::write_item;
 use crate::config::{NodeConfig, NotificationType};
 use crate::decision::Event;
-use crate::model::{Item, SubscriptionState};
+use crate::model::{Home, Item, SubscriptionState};
 use crate::profile::microblog;
 use crate::time::Timestamp;
 
@@ -65,7 +65,7 @@ pub fn tail(origin: &Origin<'_>, event: &Event, has_body: bool) -> Bytes {
         Event::Configured => event_of(origin, |out| {
             out.raw(b"<configuration").attr("node", origin.node);
             if origin.config.deliver_payloads {
-                out.raw(b">").element(&configuration_form(origin.config, FormType::Result));
+                out.raw(b">").element(&configuration_form(origin.config, FormType::Result, Home::Account));
                 out.raw(b"</configuration>");
             } else {
                 out.raw(b"/>");

@@ -32,7 +32,7 @@ pub fn parse(is_set: bool, pubsub: &Element) -> Result<Request, Refusal> {
         (false, "subscriptions") => Ok(Request::Subscriptions { node: optional_node(child) }),
         (false, "affiliations") => Ok(Request::Affiliations { node: optional_node(child) }),
         (true, "create") => create(pubsub, child),
-        (false, "default") => Err(Refusal::Unsupported("retrieve-default-sub")),
+        (false, "default") => Ok(Request::DefaultOptions { node: optional_node(child) }),
         _ => Err(Refusal::Malformed("There is no such request.")),
     }
 }

@@ -7,6 +7,7 @@ use xmpp::ns;
 use super::Writer;
 use super::form::{configuration_form, options_form};
 use crate::decision::{Reply, Unmodified};
+use crate::model::{Home, SubscriptionOptions};
 
 /// What a reply is on the wire.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,9 +20,9 @@ pub enum Rendered<'a> {
     List(&'a Reply),
 }
 
-/// Renders a reply.
+/// Renders a reply of a home of that kind.
 #[must_use]
-pub fn render(reply: &Reply) -> Rendered<'_> {
+pub fn render(reply: &Reply, home: Home) -> Rendered<'_> {
     let mut out = Writer::new(256);
     match reply {
         Reply::Empty => return Rendered::Empty,
@@ -47,13 +48,21 @@ pub fn render(reply: &Reply) -> Rendered<'_> {
             open(&mut out, ns::PUBSUB).raw(b"<options").attr("node", node).attr("jid", jid.as_str()).raw(b">");
             out.element(&options_form(*options, FormType::Form)).raw(b"</options></pubsub>");
         }
+        Reply::DefaultOptions(node) => {
+            open(&mut out, ns::PUBSUB).raw(b"<default");
+            if let Some(node) = node {
+                out.attr("node", node);
+            }
+            out.raw(b">").element(&options_form(SubscriptionOptions::default(), FormType::Result));
+            out.raw(b"</default></pubsub>");
+        }
         Reply::Configuration(node, config) => {
             open(&mut out, ns::PUBSUB_OWNER).raw(b"<configure").attr("node", node).raw(b">");
-            out.element(&configuration_form(config, FormType::Form)).raw(b"</configure></pubsub>");
+            out.element(&configuration_form(config, FormType::Form, home)).raw(b"</configure></pubsub>");
         }
         Reply::DefaultConfiguration(config) => {
             open(&mut out, ns::PUBSUB_OWNER).raw(b"<default>");
-            out.element(&configuration_form(config, FormType::Form)).raw(b"</default></pubsub>");
+            out.element(&configuration_form(config, FormType::Form, home)).raw(b"</default></pubsub>");
         }
         Reply::Items(..)
         | Reply::OwnSubscriptions(_)

@@ -51,7 +51,7 @@ pub struct Config {
     pub data_directory: PathBuf,
     /// The domains served, at least one; the first is the default when a client names none.
     pub hosts: Vec<Host>,
-    /// Bare JIDs of administrators. Not served by this version.
+    /// Bare JIDs of administrators: who may create nodes wherever that is a matter of who one is.
     pub admins: Vec<String>,
     /// Who may open an account over XMPP (XEP-0077).
     pub registration: Registration,
@@ -420,11 +420,7 @@ impl Config {
             return Err(ConfigError::new("`listen.c2s` and `listen.c2s_tls` are both empty: no client could log in"));
         }
         // Refused rather than ignored: an administrator would count on them.
-        let later = [
-            ("listen.http", self.listen.http.is_empty()),
-            ("listen.https", self.listen.https.is_empty()),
-            ("admins", self.admins.is_empty()),
-        ];
+        let later = [("listen.http", self.listen.http.is_empty()), ("listen.https", self.listen.https.is_empty())];
         for (key, is_empty) in later {
             if !is_empty {
                 return Err(ConfigError::new(format!("`{key}` is not served by this version"))

@@ -17,7 +17,7 @@ use xmpp::stanza::Child;
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError};
 
 pub use self::moments::Listener;
-pub use self::mount::{FormSource, Identity, IqHandler, Mount, Wiring};
+pub use self::mount::{FormSource, Identity, IqHandler, Mount, Service, Wiring};
 pub use self::pending::{BoxFuture, Pending};
 pub use self::spec::{Spec, Support, Xep};
 use crate::router::Router;
@@ -55,6 +55,8 @@ impl To {
     pub const DOMAIN: Self = Self(1);
     /// The bare address of one of its accounts; also an IQ without `to`, which means the sender's own.
     pub const ACCOUNT: Self = Self(2);
+    /// A service of one of its hosts that has a domain of its own.
+    pub const SERVICE: Self = Self(4);
 
     /// Whether `other` is in this set.
     #[must_use]
@@ -92,7 +94,7 @@ impl Caller {
 pub struct Asked {
     /// Who asks.
     pub caller: Caller,
-    /// The domain or account asked; an IQ without `to` asks the caller's own account.
+    /// The domain, service or account asked; an IQ without `to` asks the caller's own account.
     pub to: BareJid,
     /// The whole stanza, `from` stamped.
     pub stanza: Stanza,
@@ -156,9 +158,9 @@ pub trait Messages: Send + Sync + 'static {
     fn departs(&self, sender: Arc<Session>, domain: Box<str>, stanza: Stanza) -> BoxFuture<()>;
 }
 
-/// Forms that an account's own services asked for and that come back in messages (XEP-0060 section 8.6).
+/// Forms that an account's own services, or a service, asked for and that come back in messages (XEP-0060 section 8.6).
 pub trait Forms: Send + Sync + 'static {
-    /// Takes `stanza`, a message with a data form sent to `account`, or gives it back to be delivered.
+    /// Takes `stanza`, a message with a data form sent to `account`, which may be a service, or gives it back.
     fn submitted(&self, account: BareJid, stanza: Stanza) -> BoxFuture<Option<Stanza>>;
 }
 
@@ -227,7 +229,7 @@ pub trait Guard: Send + Sync + 'static {
     ) -> Pending<Result<(), StanzaError>>;
 }
 
-/// What service discovery tells of an account or a node of it (XEP-0030 section 3 and 4).
+/// What service discovery tells of an account or a service, or a node of it (XEP-0030 section 3 and 4).
 pub trait Discoverable: Send + Sync + 'static {
     /// Whether `caller` may know that `account` exists: an error otherwise, the same as for one that does not.
     fn may_discover(&self, caller: Caller, account: BareJid) -> BoxFuture<Result<(), StanzaError>>;

@@ -41,7 +41,8 @@ pub trait Listener: Send + Sync + 'static {
     fn remote_wants(&self, account: &BareJid, resource: &FullJid, interest: &Arc<Interest>) -> Pending<()> {
         Pending::now(())
     }
-    /// What was sent in the name of `account` came back: `error` is a message of type error to its bare address.
+    /// What was sent in the name of `account`, or of a service, came back: `error` is a message of type error to its bare
+    /// address.
     fn bounced(&self, account: &BareJid, error: &Stanza) -> Pending<()> {
         Pending::now(())
     }

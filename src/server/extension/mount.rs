@@ -1,12 +1,12 @@
 //! Where extensions register, and what comes of it: the frozen wiring of the house.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 
-use xmpp::Element;
 use xmpp::stanza::IqType;
+use xmpp::{BareJid, Element};
 
 use super::{
     Answer, Asked, BoxFuture, Discoverable, Extension, Forms, Guard, Listener, Messages, Multicast, Presences,
@@ -23,6 +23,15 @@ pub struct Identity {
     pub category: &'static str,
     /// As registered for service discovery.
     pub type_: &'static str,
+    /// For people.
+    pub name: &'static str,
+}
+
+/// A service of a host, with a domain of its own and no accounts (XEP-0030 section 4: one of the host's items).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The host whose item it is.
+    pub host: Box<str>,
     /// For people.
     pub name: &'static str,
 }
@@ -50,6 +59,10 @@ pub struct Wiring {
     domain_sets: Handlers,
     account_gets: Handlers,
     account_sets: Handlers,
+    service_gets: Handlers,
+    service_sets: Handlers,
+    /// Services, by their domains.
+    pub services: BTreeMap<Box<str>, Service>,
     /// disco#info features of the domain.
     pub domain_features: BTreeSet<&'static str>,
     /// disco#info features of every account.
@@ -58,9 +71,15 @@ pub struct Wiring {
     pub domain_identities: BTreeSet<Identity>,
     /// disco#info identities of every account.
     pub account_identities: BTreeSet<Identity>,
+    /// disco#info features of every service.
+    pub service_features: BTreeSet<&'static str>,
+    /// disco#info identities of every service.
+    pub service_identities: BTreeSet<Identity>,
+    /// Extension forms of every service's disco#info.
+    pub service_forms: Vec<FormSource>,
     /// Extension forms of the domain's disco#info.
     pub domain_forms: Vec<FormSource>,
-    /// Nodes of accounts, for service discovery.
+    /// Nodes of accounts and services, for service discovery.
     pub account_nodes: Option<Arc<dyn Discoverable>>,
     /// The delivery rules.
     pub messages: Option<Arc<dyn Messages>>,
@@ -122,7 +141,7 @@ impl Mount {
     {
         let on = Arc::clone(on);
         let handler: IqHandler = Arc::new(move |asked| Box::pin(handler(Arc::clone(&on), asked)));
-        for at in [To::DOMAIN, To::ACCOUNT] {
+        for at in [To::DOMAIN, To::ACCOUNT, To::SERVICE] {
             if !to.contains(at) {
                 continue;
             }
@@ -154,6 +173,9 @@ impl Mount {
         if to.contains(To::ACCOUNT) {
             self.wiring.account_features.insert(feature);
         }
+        if to.contains(To::SERVICE) {
+            self.wiring.service_features.insert(feature);
+        }
     }
 
     /// Removes a feature that a mounted namespace implied but no registry knows (e.g. of a sub-protocol).
@@ -164,6 +186,9 @@ impl Mount {
         if to.contains(To::ACCOUNT) {
             self.wiring.account_features.remove(feature);
         }
+        if to.contains(To::SERVICE) {
+            self.wiring.service_features.remove(feature);
+        }
     }
 
     /// Adds an identity.
@@ -171,9 +196,24 @@ impl Mount {
         if to.contains(To::DOMAIN) {
             self.wiring.domain_identities.insert(identity.clone());
         }
+        if to.contains(To::SERVICE) {
+            self.wiring.service_identities.insert(identity.clone());
+        }
         if to.contains(To::ACCOUNT) {
             self.wiring.account_identities.insert(identity);
         }
+    }
+
+    /// Adds a service at a domain of its own. Two at one domain are a contradiction; a host is never a service.
+    pub fn service(&mut self, domain: &BareJid, service: Service) {
+        if self.wiring.services.insert(domain.domain().into(), service).is_some() {
+            self.faults.push(format!("{} is the second to serve {domain}", self.mounting));
+        }
+    }
+
+    /// Adds a form to every service's disco#info (XEP-0128).
+    pub fn service_form(&mut self, form: FormSource) {
+        self.wiring.service_forms.push(form);
     }
 
     /// Adds a form to the domain's disco#info (XEP-0128).
@@ -181,7 +221,7 @@ impl Mount {
         self.wiring.domain_forms.push(form);
     }
 
-    /// Sets who knows the nodes of accounts.
+    /// Sets who knows the nodes of accounts and services.
     pub fn account_nodes(&mut self, nodes: Arc<dyn Discoverable>) {
         if self.wiring.account_nodes.replace(nodes).is_some() {
             self.faults.push(format!("{} is the second to know the nodes of accounts", self.mounting));
@@ -236,23 +276,27 @@ impl Mount {
 
 impl Wiring {
     fn table_mut(&mut self, at: To, set: bool) -> &mut Handlers {
-        match (at == To::DOMAIN, set) {
-            (true, false) => &mut self.domain_gets,
-            (true, true) => &mut self.domain_sets,
-            (false, false) => &mut self.account_gets,
-            (false, true) => &mut self.account_sets,
+        match (at, set) {
+            (To::DOMAIN, false) => &mut self.domain_gets,
+            (To::DOMAIN, true) => &mut self.domain_sets,
+            (To::SERVICE, false) => &mut self.service_gets,
+            (To::SERVICE, true) => &mut self.service_sets,
+            (_, false) => &mut self.account_gets,
+            (_, true) => &mut self.account_sets,
         }
     }
 
     /// The handler for an IQ of type `type_` to `at` whose payload is `name` in `ns`.
     #[must_use]
     pub fn handler(&self, at: To, type_: IqType, name: &str, ns: &str) -> Option<&IqHandler> {
-        let table = match (at == To::DOMAIN, type_) {
-            (true, IqType::Get) => &self.domain_gets,
-            (true, IqType::Set) => &self.domain_sets,
-            (false, IqType::Get) => &self.account_gets,
-            (false, IqType::Set) => &self.account_sets,
+        let table = match (at, type_) {
             (_, IqType::Result | IqType::Error) => return None,
+            (To::DOMAIN, IqType::Get) => &self.domain_gets,
+            (To::DOMAIN, IqType::Set) => &self.domain_sets,
+            (To::SERVICE, IqType::Get) => &self.service_gets,
+            (To::SERVICE, IqType::Set) => &self.service_sets,
+            (_, IqType::Get) => &self.account_gets,
+            (_, IqType::Set) => &self.account_sets,
         };
         table.get(ns)?.iter().find(|(known, _)| *known == name).map(|(_, handler)| handler)
     }

@@ -1,6 +1,6 @@
 //! XEP-0030: Service Discovery, with XEP-0128 forms.
 //!
-//! Tells what is mounted, of the domain and of accounts. Nodes of accounts are asked of whoever keeps them.
+//! Tells what is mounted, of the domain, of its services and of accounts. Nodes are asked of whoever keeps them.
 //! Strangers may ask an account only as far as the keeper of its nodes lets them; its identity and features
 //! are told to its owner and to whoever sees its presence (XEP-0030 section 8, XEP-0163 section 3).
 
@@ -49,7 +49,35 @@ impl Disco {
         if query.attr("node").is_some_and(|node| !node.is_empty()) {
             return Err(StanzaError::item_not_found());
         }
-        Ok(Reply::Element(Element::builder("query", ns::DISCO_ITEMS).build()))
+        let router = self.router()?;
+        let mut answer = Element::builder("query", ns::DISCO_ITEMS);
+        for (domain, service) in &router.wiring().services {
+            if *service.host == *asked.to.domain() {
+                let item = Element::builder("item", ns::DISCO_ITEMS);
+                answer = answer.append(item.attribute("jid", &**domain).attribute("name", service.name).build());
+            }
+        }
+        Ok(Reply::Element(answer.build()))
+    }
+
+    async fn service_info(self: Arc<Self>, asked: Asked) -> Answer {
+        let query = asked.open()?;
+        let router = self.router()?;
+        let wiring = router.wiring();
+        let mut answer = Element::builder("query", ns::DISCO_INFO);
+        if let Some(node) = query.attr("node").filter(|node| !node.is_empty()) {
+            let nodes = wiring.account_nodes.as_ref().ok_or_else(StanzaError::item_not_found)?;
+            answer = answer.attribute("node", node);
+            for child in nodes.info(asked.caller.clone(), asked.to.clone(), node.into()).await? {
+                answer = answer.append(child);
+            }
+        } else {
+            answer = describe(answer, wiring.service_identities.iter(), wiring.service_features.iter().copied());
+            for form in &wiring.service_forms {
+                answer = answer.append(form());
+            }
+        }
+        Ok(Reply::Element(answer.build()))
     }
 
     async fn account_info(self: Arc<Self>, asked: Asked) -> Answer {
@@ -77,6 +105,7 @@ impl Disco {
         Ok(Reply::Element(answer.build()))
     }
 
+    /// Of an account or a service.
     async fn account_items(self: Arc<Self>, asked: Asked) -> Answer {
         let query = asked.open()?;
         let router = self.router()?;
@@ -141,6 +170,7 @@ impl Extension for Disco {
         at.iq_get(To::DOMAIN, ("query", ns::DISCO_INFO), &self, Self::domain_info);
         at.iq_get(To::DOMAIN, ("query", ns::DISCO_ITEMS), &self, Self::domain_items);
         at.iq_get(To::ACCOUNT, ("query", ns::DISCO_INFO), &self, Self::account_info);
-        at.iq_get(To::ACCOUNT, ("query", ns::DISCO_ITEMS), &self, Self::account_items);
+        at.iq_get(To::SERVICE, ("query", ns::DISCO_INFO), &self, Self::service_info);
+        at.iq_get(To::ACCOUNT | To::SERVICE, ("query", ns::DISCO_ITEMS), &self, Self::account_items);
     }
 }

@@ -50,6 +50,7 @@ pub fn furnish(
         offline: &offline,
         delivery: &delivery,
     };
+    let pubsub = pep::Hosting::new(config, sections.take("pubsub")?)?;
     Ok(vec![
         disco::Disco::new(kit),
         // First of the guards: what is blocked is nobody else's business.
@@ -68,7 +69,7 @@ pub fn furnish(
         register::Register::new(kit, accounts, config),
         private::Private::new(kit, config),
         vcard::Vcard::new(kit, config),
-        pep::Pep::new(kit, accounts, Arc::new(pep::Rosters::new(&books)), config),
+        pep::Pep::new(kit, accounts, Arc::new(pep::Rosters::new(&books)), config, pubsub),
     ])
 }
 

@@ -20,7 +20,7 @@ impl Extension for Ping {
     }
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
-        at.iq_get(To::DOMAIN, ("ping", ns::PING), &self, |_, _| async { Ok(Reply::Empty) });
+        at.iq_get(To::DOMAIN | To::SERVICE, ("ping", ns::PING), &self, |_, _| async { Ok(Reply::Empty) });
         at.iq_get(To::ACCOUNT, ("ping", ns::PING), &self, Self::account);
     }
 }

@@ -259,6 +259,6 @@ fn is_available(router: &Router, home: &BareJid, jid: &Jid) -> bool {
         }
         Destination::Resource(full) => router.sessions.find(&full).is_some_and(|session| session.priority().is_some()),
         Destination::Remote(_) => router.remotes.is_seen(home, jid),
-        Destination::Domain(_) => false,
+        Destination::Domain(_) | Destination::Service(_) => false,
     }
 }

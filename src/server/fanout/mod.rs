@@ -230,7 +230,7 @@ impl Telling {
                 }
             }
             // The house has no use for notifications addressed to itself.
-            Destination::Domain(_) => {}
+            Destination::Domain(_) | Destination::Service(_) => {}
             Destination::Remote(domain) => {
                 let _unreachable = router.relay_frame(Some(&from), &domain, message.frame(to));
             }

@@ -30,6 +30,7 @@ impl Router {
                 };
             }
             Destination::Domain(domain) => (To::DOMAIN, domain),
+            Destination::Service(service) => (To::SERVICE, service),
             Destination::Account(account) => (To::ACCOUNT, account),
         };
         if matches!(type_, IqType::Result | IqType::Error) {

@@ -102,21 +102,29 @@ impl Router {
         let _already_open = self.detour.set(road);
     }
 
-    /// Whether this house serves `domain`.
+    /// Whether this house serves `domain`, as a host or as a service of one.
     #[must_use]
     pub fn serves(&self, domain: &str) -> bool {
-        self.hosts.contains(domain)
+        self.hosts.contains(domain) || self.is_service(domain)
     }
 
-    /// The domains served.
+    /// The domains served: hosts, which have accounts, and from the wiring on their services, which have none.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.hosts.iter().map(AsRef::as_ref)
+        let services = self.wiring.get().into_iter().flat_map(|wiring| wiring.services.keys());
+        self.hosts.iter().chain(services).map(AsRef::as_ref)
+    }
+
+    /// Whether `domain` is a service of one of the hosts.
+    #[must_use]
+    pub fn is_service(&self, domain: &str) -> bool {
+        // Asked before the wiring, there is none; asking must not freeze it.
+        self.wiring.get().is_some_and(|wiring| wiring.services.contains_key(domain))
     }
 
     /// Whom `to` names.
     #[must_use]
     pub fn classify(&self, to: &Jid) -> Destination {
-        classify(to, &self.hosts)
+        classify(to, &self.hosts, |domain| self.is_service(domain))
     }
 
     /// Tells every listener of a moment, in order.
@@ -187,7 +195,7 @@ impl Router {
                 }
             }
             // An answer to a question of the house.
-            Destination::Account(_) | Destination::Domain(_) => {
+            Destination::Account(_) | Destination::Domain(_) | Destination::Service(_) => {
                 if let (Kind::Iq(IqType::Result | IqType::Error), Some(from), Some(id)) =
                     (stanza.head.kind, stanza.head.from.clone(), stanza.head.id.clone())
                 {
@@ -238,6 +246,7 @@ impl Router {
                     multicast.spread(stanza).await;
                 }
             }
+            Destination::Service(_) => {}
             Destination::Remote(domain) => self.relay(&domain, stanza).await,
         }
     }
@@ -257,10 +266,25 @@ impl Router {
                 Some(multicast) if stanza.content.has("addresses", ns::ADDRESS) => multicast.spread(stanza).await,
                 _ => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
             },
+            Destination::Service(service) => self.message_to_service(service, stanza).await,
             Destination::Remote(domain) => match (&self.wiring().messages, sender) {
                 (Some(rules), Some(sender)) => rules.departs(sender, domain, stanza).await,
                 _ => self.relay(&domain, stanza).await,
             },
+        }
+    }
+
+    /// A service takes forms, and hears what came back of its own messages. It has nobody who would read the rest.
+    async fn message_to_service(&self, service: BareJid, stanza: Stanza) {
+        if stanza.head.kind.is_error() {
+            return self.tell(|listener| listener.bounced(&service, &stanza)).await;
+        }
+        let left = match &self.wiring().forms {
+            Some(forms) if stanza.content.has("x", ns::DATA_FORMS) => forms.submitted(service, stanza).await,
+            _ => Some(stanza),
+        };
+        if let Some(stanza) = left {
+            self.bounce(&stanza, &StanzaError::service_unavailable()).await;
         }
     }
 

@@ -57,6 +57,12 @@ pub enum Table {
     AffiliationsByEntity = 0x27,
     /// node, sequence -> what is to be deleted of it: everything, or the items up to the sequence.
     NodeRemains = 0x28,
+    /// service, creator -> how many nodes, and how many items in them.
+    NodeCreators = 0x29,
+    /// home, name -> who deleted a node, and where it has gone.
+    NodesMoved = 0x2a,
+    /// node, subscriber -> nothing: who waits for an owner's approval.
+    Pending = 0x2b,
     /// account, place -> archived message.
     Archive = 0x30,
     /// account, contact, block -> nothing: where messages with the contact are.

@@ -64,6 +64,7 @@ pub struct World {
     pub home: Home,
     pub address: BareJid,
     pub nodes: BTreeMap<String, Stored>,
+    pub moved: BTreeMap<String, Box<str>>,
     pub relations: BTreeMap<BareJid, Relation>,
     pub may_create: bool,
     pub limits: Limits,
@@ -81,6 +82,7 @@ impl World {
             home,
             address: bare(address),
             nodes: BTreeMap::new(),
+            moved: BTreeMap::new(),
             relations: BTreeMap::new(),
             may_create: true,
             limits: Limits::default(),
@@ -142,6 +144,12 @@ impl World {
             view.nodes = self.nodes.len() as u64;
             view.may_create = self.may_create;
         }
+        if needs.moved {
+            view.moved = request.node().and_then(|name| self.moved.get(&**name)).cloned();
+        }
+        if needs.creators_items {
+            view.creators_items = self.nodes.values().map(|stored| stored.node.tally.items).sum();
+        }
         if needs.fresh {
             self.fresh += 1;
             view.fresh = format!("fresh-{}", self.fresh).into();
@@ -172,6 +180,10 @@ impl World {
                     affiliations: BTreeMap::new(),
                 };
                 assert!(self.nodes.insert(name.to_owned(), stored).is_none(), "a node is created twice");
+                continue;
+            }
+            if let Change::Redirect(uri) = change {
+                self.moved.insert(name.to_owned(), uri.clone());
                 continue;
             }
             if *change == Change::DeleteNode {
@@ -212,7 +224,7 @@ impl World {
                         stored.affiliations.insert(entity.clone(), *affiliation);
                     }
                 }
-                Change::CreateNode(_) | Change::DeleteNode => {}
+                Change::CreateNode(_) | Change::DeleteNode | Change::Redirect(_) => {}
             }
         }
         if let Some(stored) = self.nodes.get(name) {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use pubsub::{Caller, Refusal, wire};
+use pubsub::{Caller, Home, Refusal, wire};
 use xmpp::stanza::{Kind, MessageType};
 use xmpp::{BareJid, Stanza, StanzaError, ns};
 
-use super::Pep;
 use super::serve::Failure;
+use super::{Pep, home_of};
 use crate::extension::{BoxFuture, Forms};
 
 /// Takes the answers out of the messages to accounts.
@@ -21,7 +21,7 @@ impl Forms for Answers {
 }
 
 impl Pep {
-    /// What is no answer, or not one of an owner, is an ordinary message and given back.
+    /// What is no answer, or to an account not one of an owner, is an ordinary message and given back.
     async fn answered(&self, account: &BareJid, stanza: Stanza) -> Option<Stanza> {
         if stanza.head.kind == Kind::Message(MessageType::Error) {
             return Some(stanza);
@@ -31,7 +31,9 @@ impl Pep {
         let Some(sender) = stanza.head.from.clone() else { return Some(stanza) };
         match self.do_change(account, &Caller::new(sender), request).await {
             Ok(()) => None,
-            Err(Failure::Refused(Refusal::Forbidden | Refusal::ItemNotFound)) => Some(stanza),
+            Err(Failure::Refused(Refusal::Forbidden | Refusal::ItemNotFound)) if home_of(account) == Home::Account => {
+                Some(stanza)
+            }
             Err(failure) => {
                 if let Some(router) = self.router.upgrade() {
                     router.bounce(&stanza, &StanzaError::from(failure)).await;

@@ -1,4 +1,4 @@
-//! Service discovery of accounts and their nodes (XEP-0060 sections 5.1 to 5.5, XEP-0163 section 7).
+//! Service discovery of accounts, services and their nodes (XEP-0060 sections 5.1 to 5.5, XEP-0163 section 7).
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use xmpp::form::{Field, FieldType, Form, FormType};
 use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Element, StanzaError};
 
-use super::Pep;
 use super::serve::Failure;
+use super::{Pep, home_of, pending};
 use crate::extension::{self, BoxFuture, fault};
 use crate::tables::nodes::Held;
 
@@ -32,6 +32,11 @@ impl extension::Discoverable for PepHandle {
         node: Box<str>,
     ) -> BoxFuture<Result<Vec<Element>, StanzaError>> {
         let pep = Arc::clone(&self.0);
+        if home_of(&account) == Home::Service
+            && let Some(children) = pending::information(&node)
+        {
+            return Box::pin(async move { Ok(children) });
+        }
         let request = Request::NodeInformation { node: (*node).into() };
         Box::pin(async move { pep.discover(&Caller::new(caller.jid), &account, &request).await })
     }
@@ -44,6 +49,9 @@ impl extension::Discoverable for PepHandle {
         query: Element,
     ) -> BoxFuture<Result<Vec<Element>, StanzaError>> {
         let pep = Arc::clone(&self.0);
+        if home_of(&account) == Home::Service && node.as_deref() == Some(xmpp::ns::COMMANDS) {
+            return Box::pin(async move { Ok(pending::commands(&account)) });
+        }
         Box::pin(async move {
             let caller = Caller::new(caller.jid);
             let page = Query::parse(&query)
@@ -68,6 +76,9 @@ impl Pep {
     /// Who may know that an account exists: itself, who sees its presence, and anyone if it has something to show to
     /// anyone. To others it is as if there were none (RFC 6121 section 8.5.1).
     async fn may_discover(&self, caller: &Caller, account: &BareJid) -> Result<(), StanzaError> {
+        if home_of(account) == Home::Service {
+            return Ok(());
+        }
         let hidden = StanzaError::service_unavailable;
         if !self.accounts.exists(account).await.map_err(|error| fault("accounts", &error))? {
             return Err(hidden());
@@ -99,7 +110,7 @@ impl Pep {
         Ok(query.children().cloned().collect())
     }
 
-    /// The nodes of an account that the caller may know of, in the order of their names.
+    /// The nodes of an account or service that the caller may know of, in the order of their names.
     pub(super) async fn nodes_seen(
         &self,
         account: &BareJid,
@@ -113,7 +124,7 @@ impl Pep {
             Start::Before(_) | Start::Last | Start::Index(_) => return Err(Refusal::Unsupported("rsm").into()),
         };
         // Looked up once, whether or not a node asks for it.
-        let relation = match caller.bare == *account {
+        let relation = match caller.bare == *account || home_of(account) == Home::Service {
             true => Relation::default(),
             false => self.contacts.relation(account, &caller.bare).await?,
         };
@@ -157,7 +168,7 @@ impl Pep {
             return Ok(true);
         }
         let stored = self.nodes.affiliation(held, &caller.bare).await?;
-        let affiliation = effective(Home::Account, account, &caller.bare, stored);
+        let affiliation = effective(home_of(account), account, &caller.bare, stored);
         Ok(may_see(config, &Standing { affiliation, is_subscribed: false, relation }).is_ok())
     }
 }

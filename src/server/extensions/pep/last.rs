@@ -237,6 +237,47 @@ impl Pep {
         Ok(())
     }
 
+    /// An account is gone: the nodes of services that it alone owns go, and it is nothing to the others any more.
+    async fn resign(&self, caller: &Caller) -> Result<(), Fault> {
+        let Some(router) = self.router.upgrade() else { return Ok(()) };
+        for service in router.wiring().services.keys().filter_map(|domain| BareJid::new(domain).ok()) {
+            for (name, affiliation) in self.nodes.own_affiliations(&caller.bare, &service, usize::MAX).await? {
+                let entry = self.nodes.entry(&service, &name);
+                let Some(held) = self.nodes.held(&entry).await? else { continue };
+                if affiliation == Affiliation::Outcast {
+                    // What it was forbidden stays forbidden: somebody may take its address again.
+                    continue;
+                }
+                let node = held.node.name.clone();
+                if affiliation == Affiliation::Owner && held.node.tally.owners <= 1 {
+                    self.do_or_not(&service, caller, Request::Delete { node, redirect: None }).await?;
+                    continue;
+                }
+                let owner = match affiliation {
+                    Affiliation::Owner => Some(caller.clone()),
+                    _ => {
+                        let listed = self.nodes.affiliations(&held, None, 100).await?;
+                        let mut owners = listed.into_iter().filter(|(_, what)| *what == Affiliation::Owner);
+                        owners.next().map(|(bare, _)| Caller::new(bare.into()))
+                    }
+                };
+                if let Some(owner) = owner {
+                    let wanted = vec![(caller.bare.clone(), Some(Affiliation::None))];
+                    self.do_or_not(&service, &owner, Request::SetAffiliated { node, wanted }).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a change, or finds that it cannot be made.
+    async fn do_or_not(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Fault> {
+        match self.do_change(home, caller, request).await {
+            Err(Failure::Fault(error)) => Err(error),
+            Ok(()) | Err(Failure::Refused(_)) => Ok(()),
+        }
+    }
+
     /// An account is gone: its nodes go, and its subscriptions to others' nodes.
     async fn forget_account(&self, account: &BareJid) {
         let caller = Caller::new(account.into());
@@ -255,6 +296,10 @@ impl Pep {
                     return;
                 }
             }
+        }
+        if let Err(error) = self.resign(&caller).await {
+            let _logged = fault("nodes", &error);
+            return;
         }
         loop {
             let subscriptions = match self.nodes.subscriptions_anywhere(account).await {

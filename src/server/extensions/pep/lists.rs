@@ -11,8 +11,8 @@ use store::Page as StorePage;
 use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Jid};
 
-use super::Pep;
 use super::serve::Failure;
+use super::{Pep, home_of};
 use crate::tables::nodes::{Entry, Held, Nodes};
 
 /// Rows of small things in one answer, for each item that would be in one.
@@ -43,13 +43,13 @@ impl Pep {
                 (Some(entry), held, view)
             }
             _ => {
-                let mut view = View::new(Home::Account, home.clone(), None);
-                view.limits = self.limits;
+                let mut view = View::new(home_of(home), home.clone(), None);
+                view.limits = self.limits_of(view.home);
                 (None, None, view)
             }
         };
         let decision = decide(&view, caller, request, self.now())?;
-        let reply = match render(&decision.reply) {
+        let reply = match render(&decision.reply, home_of(home)) {
             Rendered::Empty => return Ok(None),
             Rendered::Payload(bytes) => return Ok(Some(bytes)),
             Rendered::List(reply) => reply,
@@ -212,11 +212,11 @@ impl Pep {
         held: Option<&Held>,
     ) -> Result<Bytes, Failure> {
         let rows_max = self.page_max().saturating_mul(10);
-        let owns_home = caller.bare == *home;
+        let owns_home = home_of(home) == Home::Account && caller.bare == *home;
         let rows: Vec<(Box<str>, Affiliation)> = match (node, held) {
             (Some(node), Some(held)) => {
                 let stored = self.nodes.affiliation(held, &caller.bare).await?;
-                let affiliation = pubsub::request::effective(Home::Account, home, &caller.bare, stored);
+                let affiliation = pubsub::request::effective(home_of(home), home, &caller.bare, stored);
                 Vec::from_iter((affiliation != Affiliation::None).then(|| (Box::from(node), affiliation)))
             }
             _ if owns_home => {
@@ -267,10 +267,11 @@ impl Pep {
             Start::Before(_) | Start::Last | Start::Index(_) => return Err(Refusal::Unsupported("rsm").into()),
         };
         let mut rows = self.nodes.affiliations(held, after.as_ref(), size.max(1)).await?;
-        rows.retain(|(bare, _)| *bare != entry.home);
+        let is_account = home_of(&entry.home) == Home::Account;
+        rows.retain(|(bare, _)| !is_account || *bare != entry.home);
         let is_page = *query != Query::default() || rows.len() >= size;
         let stored = rows.len();
-        if after.is_none() {
+        if is_account && after.is_none() {
             // The account owns its nodes without a row that says so.
             rows.insert(0, (entry.home.clone(), Affiliation::Owner));
         }
@@ -278,7 +279,7 @@ impl Pep {
             first: rows.first().map(|(bare, _)| bare.to_string()),
             last: rows.last().map(|(bare, _)| bare.to_string()).filter(|_| stored > 0),
             index: None,
-            count: Some(held.node.tally.affiliations.saturating_add(1)),
+            count: Some(held.node.tally.affiliations.saturating_add(u64::from(is_account))),
         });
         Ok(lists::affiliated(&entry.name, rows.iter().map(|(bare, affiliation)| (bare, *affiliation)), set.as_ref()))
     }
@@ -288,7 +289,10 @@ impl Pep {
         let of = |wanted: Affiliation| {
             listed.iter().filter(move |(_, affiliation)| *affiliation == wanted).map(|(bare, _)| bare.clone())
         };
-        let owners = [entry.home.clone()];
+        let owners: Vec<BareJid> = match home_of(&entry.home) {
+            Home::Account => vec![entry.home.clone()],
+            Home::Service => of(Affiliation::Owner).collect(),
+        };
         let publishers: Vec<BareJid> = owners.iter().cloned().chain(of(Affiliation::Publisher)).collect();
         Ok(lists::node_information(&held.node, &owners, &publishers))
     }

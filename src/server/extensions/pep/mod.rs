@@ -1,6 +1,6 @@
-//! XEP-0060 and XEP-0163: every account a pubsub service.
+//! XEP-0060 and XEP-0163: every account a pubsub service, and services with a domain of their own (`service`).
 //!
-//! Takes requests to accounts, loads what each needs, has the engine decide, commits, answers, and queues the notices;
+//! Takes requests to both, loads what each needs, has the engine decide, commits, answers, and queues the notices;
 //! the rules themselves are in the room `pubsub`. Also tells newest items to who comes online (`last`), answers
 //! discovery of accounts and their nodes (`discovery`), and removes what has expired.
 
@@ -10,14 +10,17 @@ mod discovery;
 mod expiry;
 mod last;
 mod lists;
+mod pending;
 mod serve;
+mod service;
 
 pub use contacts::Rosters;
+pub use service::{Create, Hosting, Section};
 
 use std::sync::{Arc, Weak};
 
-use pubsub::Limits;
-use xmpp::ns;
+use pubsub::{Home, Limits};
+use xmpp::{BareJid, ns};
 
 use crate::config::Config;
 use crate::extension::{Extension, Identity, Kit, Mount, Spec, To, Xep};
@@ -28,7 +31,7 @@ use crate::runtime::{Clock, Ids};
 use crate::tables::accounts::Accounts;
 use crate::tables::nodes::{Nodes, NodesLimits};
 
-/// Pubsub at accounts.
+/// Pubsub at accounts and services.
 pub struct Pep {
     // The router owns the wiring, the wiring owns this.
     router: Weak<Router>,
@@ -39,18 +42,20 @@ pub struct Pep {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     limits: Limits,
+    hosting: Hosting,
 }
 
 static SPEC: Spec = Spec {
     name: "pep",
     xeps: &[
+        Xep::partial(50, "1.3.0"),
         Xep::partial(59, "1.0"),
         Xep::partial(60, "1.30.0"),
         Xep::partial(163, "1.2.2"),
         Xep::partial(277, "0.6.5"),
         Xep::partial(472, "0.2.1"),
     ],
-    config: "",
+    config: service::EXAMPLE,
 };
 
 /// Features of an account as a pubsub service (XEP-0060 section 10).
@@ -91,6 +96,7 @@ const FEATURES: &[&str] = &[
     "http://jabber.org/protocol/pubsub#retract-items",
     "http://jabber.org/protocol/pubsub#retrieve-affiliations",
     "http://jabber.org/protocol/pubsub#retrieve-default",
+    "http://jabber.org/protocol/pubsub#retrieve-default-sub",
     "http://jabber.org/protocol/pubsub#retrieve-items",
     "http://jabber.org/protocol/pubsub#retrieve-subscriptions",
     "http://jabber.org/protocol/pubsub#rsm",
@@ -105,7 +111,13 @@ const FEATURES: &[&str] = &[
 impl Pep {
     /// Pubsub over the kit's store, for the contacts that `contacts` knows. Starts the tasks that tell.
     #[must_use]
-    pub fn new(kit: &Kit, accounts: &Arc<Accounts>, contacts: Arc<dyn Contacts>, config: &Config) -> Arc<Self> {
+    pub fn new(
+        kit: &Kit,
+        accounts: &Arc<Accounts>,
+        contacts: Arc<dyn Contacts>,
+        config: &Config,
+        hosting: Hosting,
+    ) -> Arc<Self> {
         let bounds = &config.limits;
         let limits = Limits {
             payload_bytes_max: bounds.pubsub_payload_bytes_max as u64,
@@ -121,13 +133,30 @@ impl Pep {
         let ids = Arc::clone(&kit.ids);
         let fanout = Fanout::start(router.clone(), Arc::clone(&nodes), Arc::clone(&contacts), Arc::clone(&ids));
         let (accounts, clock) = (Arc::clone(accounts), Arc::clone(&kit.clock));
-        Arc::new(Self { router, nodes, fanout, contacts, accounts, clock, ids, limits })
+        Arc::new(Self { router, nodes, fanout, contacts, accounts, clock, ids, limits, hosting })
+    }
+
+    /// The bounds in a home of that kind.
+    fn limits_of(&self, home: Home) -> Limits {
+        match home {
+            Home::Account => self.limits,
+            Home::Service => Limits {
+                nodes_max: self.hosting.nodes_per_creator_max,
+                items_per_creator_max: self.hosting.items_per_creator_max,
+                ..self.limits
+            },
+        }
     }
 
     /// The time, as the engine counts it.
     fn now(&self) -> pubsub::Timestamp {
         pubsub::Timestamp(self.clock.now() / 1000)
     }
+}
+
+/// What kind of home has that address: accounts have a localpart, services have none.
+fn home_of(address: &BareJid) -> Home {
+    if address.localpart().is_some() { Home::Account } else { Home::Service }
 }
 
 impl Extension for Pep {
@@ -149,6 +178,7 @@ impl Extension for Pep {
         let limits = self.limits;
         at.domain_form(Arc::new(move || discovery::limits_form(&limits)));
         at.account_nodes(Arc::new(discovery::PepHandle(Arc::clone(&self))));
+        self.mount_services(at);
         at.forms(Arc::new(approval::Answers(Arc::clone(&self))));
         at.listener(Arc::new(last::Online(self)));
     }

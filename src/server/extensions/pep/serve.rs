@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use xmpp::stanza::Content;
 use xmpp::{BareJid, Stanza, StanzaError, ns};
 
-use super::Pep;
+use super::{Pep, home_of};
 use crate::extension::{Answer, Asked, Reply, fault};
 use crate::fanout::Job;
 use crate::tables::nodes::{Entry, Held, Number};
@@ -95,7 +95,7 @@ impl Pep {
 
     /// The answer first, then the notices: who publishes knows that it did before it hears of it.
     async fn answer_change(&self, asked: &Asked, changed: Changed, namespace: &'static str) -> Answer {
-        let reply = match render(&changed.reply) {
+        let reply = match render(&changed.reply, home_of(&asked.to)) {
             Rendered::Payload(bytes) => Stanza::iq_result_bytes(&asked.stanza.head, "pubsub", namespace, &bytes),
             Rendered::Empty | Rendered::List(_) => Stanza::iq_result(&asked.stanza.head, None),
         };
@@ -106,7 +106,7 @@ impl Pep {
         Ok(Reply::Sent)
     }
 
-    async fn deliver(&self, asked: &Asked, reply: Stanza) {
+    pub(super) async fn deliver(&self, asked: &Asked, reply: Stanza) {
         match (&asked.caller.session, self.router.upgrade()) {
             (Some(session), _) => drop(session.deliver(reply.render())),
             (None, Some(router)) => router.answer(reply).await,
@@ -205,7 +205,7 @@ impl Pep {
         let go = match after.or(held) {
             Some(held) if !notices.is_empty() => {
                 let (go, gone) = oneshot::channel();
-                let job = Job { entry: Arc::clone(entry), held, home: Home::Account, notices, go: gone };
+                let job = Job { entry: Arc::clone(entry), held, home: home_of(&entry.home), notices, go: gone };
                 self.fanout.queue(job).await;
                 Some(go)
             }
@@ -249,9 +249,9 @@ impl Pep {
         new_id: Option<&str>,
     ) -> Result<View, Fault> {
         let home = &entry.home;
-        let mut view = View::new(Home::Account, home.clone(), held.map(|held| held.node.clone()));
-        view.limits = self.limits;
-        let mut needs = request.needs(Home::Account, home, caller, view.node.as_ref());
+        let mut view = View::new(home_of(home), home.clone(), held.map(|held| held.node.clone()));
+        view.limits = self.limits_of(view.home);
+        let mut needs = request.needs(view.home, home, caller, view.node.as_ref());
         if new_id.is_some() {
             needs.item = None;
         }
@@ -259,7 +259,19 @@ impl Pep {
             self.load(&mut view, &needs, entry, held, caller).await?;
         }
         if needs.creation {
-            view.nodes = self.nodes.count(home).await?;
+            view.nodes = match view.home {
+                Home::Account => self.nodes.count(home).await?,
+                Home::Service => self.nodes.created_by(home, &caller.bare).await?.nodes,
+            };
+            view.may_create = view.home == Home::Service && self.hosting.may_create(&caller.bare);
+        }
+        if needs.creators_items
+            && let Some(node) = &view.node
+        {
+            view.creators_items = self.nodes.created_by(home, &node.creator).await?.items;
+        }
+        if needs.moved {
+            view.moved = self.nodes.moved(home, &entry.name).await?;
         }
         if needs.fresh {
             view.fresh = self.ids.id().into();
@@ -314,7 +326,8 @@ impl Pep {
             self.nodes.commit(entry, Some(held), &changes, None, held.number, self.clock.now()).await?;
         let (go, gone) = oneshot::channel();
         let held = after.unwrap_or_else(|| Arc::clone(held));
-        self.fanout.queue(Job { entry: Arc::clone(entry), held, home: Home::Account, notices, go: gone }).await;
+        let home = home_of(&entry.home);
+        self.fanout.queue(Job { entry: Arc::clone(entry), held, home, notices, go: gone }).await;
         let durable = receipt.durable().await;
         let _told = go.send(durable.is_ok());
         Ok(durable?)

@@ -119,13 +119,16 @@ impl Tls {
         Arc::clone(&self.by_domain.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The host for a name asked for in TLS (SNI); where none or an unknown one was, the one the stream was addressed
-    /// to before; else the first.
+    /// The host for a name asked for in TLS (SNI), its own or that of a service of it (`pubsub.HOST`); where none or an
+    /// unknown one was, the one the stream was addressed to before; else the first.
     fn choose(&self, asked: Option<&str>, addressed: Option<&str>) -> Option<Arc<Shown>> {
         let shown = self.shown();
         let first = self.hosts.first().map(|host| host.domain.as_str());
-        let names = [asked, addressed, first].into_iter().flatten();
-        names.filter_map(|name| shown.get(&name.to_ascii_lowercase())).next().cloned()
+        [asked, addressed, first].into_iter().flatten().find_map(|name| {
+            let name = name.to_ascii_lowercase();
+            let of_its_host = || shown.get(name.split_once('.')?.1);
+            shown.get(&name).or_else(of_its_host).cloned()
+        })
     }
 
     /// Does the handshake on an accepted connection. `addressed` is the host the stream was for until now, if there was

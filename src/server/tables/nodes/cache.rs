@@ -451,6 +451,30 @@ impl Nodes {
         load::node_count(self.store.as_ref(), home.as_str()).await
     }
 
+    /// Where a node that was deleted has gone.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn moved(&self, home: &BareJid, name: &str) -> Result<Option<Box<str>>, Fault> {
+        Ok(load::moved(self.store.as_ref(), home.as_str(), name).await?.map(|(_, uri)| uri))
+    }
+
+    /// Some of those whose subscription is pending, by address.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn pending(&self, held: &Held, rows_max: usize) -> Result<Vec<Jid>, Fault> {
+        load::pending(self.store.as_ref(), &held.number, rows_max).await
+    }
+
+    /// What an entity created in a service.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn created_by(&self, service: &BareJid, creator: &BareJid) -> Result<load::Created, Fault> {
+        load::created_by(self.store.as_ref(), service.as_str(), creator).await
+    }
+
     /// Commits the changes of a decision. The turnstile is held by the caller. Resolves when they are applied.
     /// `new_id` is an ItemID that was guessed to be in no use; that it is not becomes a condition of the commit.
     ///

@@ -35,7 +35,7 @@ pub(super) async fn clear_remains(store: &dyn Store, now: u64) -> Result<(), Com
                 Work::Node => {
                     clear_items(store, &number, upto).await?;
                     clear_entities(store, &number, &remains.home, &remains.name).await?;
-                    for table in [Table::ItemIds, Table::Subscriptions, Table::Affiliations] {
+                    for table in [Table::ItemIds, Table::Subscriptions, Table::Pending, Table::Affiliations] {
                         delete_range(store, rows_of(table, &number)).await?;
                     }
                 }

@@ -7,10 +7,10 @@ use store::{Fault, KeyBuilder, KeyReader, Page, Range, Store};
 use xmpp::{BareJid, Jid};
 
 use super::super::Table;
-use super::row::{read_affiliation, read_item, read_item_head, read_node, read_subscription, read_tally};
+use super::row::{read_affiliation, read_item, read_item_head, read_moved, read_node, read_subscription, read_tally};
 use super::{
-    Held, NODE, Number, TALLY, affiliation_key, home_key, item_id_key, item_key, node_key, rows_of, sequence_of,
-    tally_key,
+    COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, NODE, Number, TALLY, affiliation_key, creator_key, home_key,
+    item_id_key, item_key, moved_key, node_key, rows_of, sequence_of, tally_key,
 };
 
 /// One of an entity's own subscriptions: the node, and the subscription to it.
@@ -39,6 +39,43 @@ fn assemble(name: &str, row: Bytes, tally: Bytes) -> Result<Held, Fault> {
 pub(super) async fn node_count(store: &dyn Store, home: &str) -> Result<u64, Fault> {
     let row = store.get(&home_key(home)).await?;
     Ok(store::counter(row.as_deref()).and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+}
+
+/// What one entity created in a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Created {
+    /// Nodes that are there.
+    pub nodes: u64,
+    /// Items in them.
+    pub items: u64,
+}
+
+/// What `creator` has in a service.
+pub(super) async fn created_by(store: &dyn Store, service: &str, creator: &BareJid) -> Result<Created, Fault> {
+    let mut counts = [0; 2];
+    for (count, counted) in counts.iter_mut().zip([COUNT_NODES, COUNT_ITEMS]) {
+        let row = store.get(&creator_key(service, creator, counted)).await?;
+        *count = store::counter(row.as_deref()).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+    }
+    let [nodes, items] = counts;
+    Ok(Created { nodes, items })
+}
+
+/// Where a deleted node has gone, and who said so.
+pub(super) async fn moved(store: &dyn Store, home: &str, name: &str) -> Result<Option<(BareJid, Box<str>)>, Fault> {
+    store.get(&moved_key(home, name)).await?.map(read_moved).transpose()
+}
+
+/// How many addresses `owner` has left behind in a home.
+pub(super) async fn moved_by(store: &dyn Store, home: &str, owner: &BareJid) -> Result<i64, Fault> {
+    let row = store.get(&creator_key(home, owner, COUNT_MOVED)).await?;
+    Ok(store::counter(row.as_deref()).unwrap_or(0))
+}
+
+/// Up to `rows_max` addresses whose subscription to a node is pending, by address.
+pub(super) async fn pending(store: &dyn Store, number: &Number, rows_max: usize) -> Result<Vec<Jid>, Fault> {
+    let rows = store.scan(rows_of(Table::Pending, number), Page::rows(rows_max)).await?;
+    rows.into_iter().map(|(key, _)| subscriber(&key)).collect()
 }
 
 /// Up to `rows_max` nodes of a home whose names follow `after`, by name.
@@ -119,15 +156,18 @@ pub(super) async fn subscriptions_of(
 }
 
 fn subscription(key: &Bytes, value: Bytes) -> Result<Subscription, Fault> {
+    read_subscription(subscriber(key)?, value)
+}
+
+/// The address in a key that begins with a node's number.
+fn subscriber(key: &Bytes) -> Result<Jid, Fault> {
     let mut reader = KeyReader::after(key, 1 + size_of::<Number>());
     let (bare, resource) = (reader.str()?, reader.str()?);
     let bare = BareJid::new(&bare).map_err(|_| broken("subscriptions"))?;
-    let jid = if resource.is_empty() {
-        Jid::from(bare)
-    } else {
-        bare.with_resource(&resource).map_err(|_| broken("subscriptions"))?.into()
-    };
-    read_subscription(jid, value)
+    if resource.is_empty() {
+        return Ok(Jid::from(bare));
+    }
+    Ok(bare.with_resource(&resource).map_err(|_| broken("subscriptions"))?.into())
 }
 
 /// A page of subscriptions.

@@ -12,6 +12,10 @@
 //! bare address, home, name, number    -> affiliation
 //! expiry, number, sequence            -> home, name
 //! number, sequence                    -> what remains to be deleted
+//! service, creator, 0 or 1            -> how many nodes, how many items in them
+//! home, owner, 2                      -> how many addresses it left behind
+//! home, name                          -> who deleted the node, the address it left behind
+//! number, bare address, resource      -> nothing: the subscription is pending
 //! ```
 //!
 //! A node's number is drawn when it is created and never used again, so what is left of a deleted node can be cleared
@@ -26,7 +30,7 @@ mod row;
 mod save;
 
 pub use cache::{Entry, Nodes, NodesLimits};
-pub use load::{Subscribers, SubscriptionRow};
+pub use load::{Created, Subscribers, SubscriptionRow};
 pub use recent::Recent;
 
 use bytes::Bytes;
@@ -102,6 +106,23 @@ fn expiry_key(expiry: u64, number: &Number, sequence: u64) -> Bytes {
 
 fn remains_key(number: &Number, sequence: u64) -> Bytes {
     Table::NodeRemains.key().fixed(number).u64(sequence).build()
+}
+
+/// The counter of nodes that an entity created in a service, of the items in them, or of what it left behind.
+fn creator_key(service: &str, creator: &BareJid, counted: u8) -> Bytes {
+    Table::NodeCreators.key().str(service).str(creator.as_str()).u8(counted).build()
+}
+
+const COUNT_NODES: u8 = 0;
+const COUNT_ITEMS: u8 = 1;
+const COUNT_MOVED: u8 = 2;
+
+fn moved_key(home: &str, name: &str) -> Bytes {
+    Table::NodesMoved.key().str(home).str(name).build()
+}
+
+fn pending_key(number: &Number, jid: &Jid) -> Bytes {
+    Table::Pending.key().fixed(number).str(jid.as_bare_str()).str(jid.resource().unwrap_or_default()).build()
 }
 
 /// Every row of a table that belongs to a node.

@@ -153,6 +153,16 @@ pub(super) fn read_place(row: Bytes) -> Result<(Box<str>, Box<str>), Fault> {
     Ok((row.text()?, row.text()?))
 }
 
+/// Who left an address behind, and the address.
+pub(super) fn write_moved(owner: &BareJid, uri: &str) -> Bytes {
+    Writer::new(FORMAT).text(owner.as_str()).text(uri).finish()
+}
+
+pub(super) fn read_moved(row: Bytes) -> Result<(BareJid, Box<str>), Fault> {
+    let mut row = Reader::new(row, FORMAT, WHAT)?;
+    Ok((bare(&row.text()?)?, row.text()?))
+}
+
 /// What kind of work a row of the remains is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {

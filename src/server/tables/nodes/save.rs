@@ -2,25 +2,30 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pubsub::config::Bound;
 use pubsub::{Affiliation, Change, Item, Subscription, SubscriptionState, Timestamp};
 use store::{Batch, Fault, Page, Store};
 use xmpp::{BareJid, Jid};
 
-use super::load::{Between, items};
+use super::load::{Between, items, moved, moved_by};
 use super::row::{
-    Remains, Work, write_affiliation, write_item, write_item_head, write_node, write_place, write_remains,
+    Remains, Work, write_affiliation, write_item, write_item_head, write_moved, write_node, write_place, write_remains,
     write_subscription, write_tally,
 };
 use super::{
-    Held, Number, affiliation_key, entity_key, expiry_key, home_key, item_id_key, item_key, node_key, remains_key,
-    subscriber_key, subscription_key, tally_key,
+    COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, Number, affiliation_key, creator_key, entity_key, expiry_key,
+    home_key, item_id_key, item_key, moved_key, node_key, pending_key, remains_key, subscriber_key, subscription_key,
+    tally_key,
 };
 
 /// Items trimmed within the batch; more are put below the floor and cleared afterwards.
 const TRIMMED_MAX: u64 = 200;
 /// Microseconds before what remains of a deleted node is cleared: its subscribers are still being told.
 const REMAINS_MICROS: u64 = 120 * 1_000_000;
+
+/// Addresses that the nodes of one creator may leave behind when they are deleted.
+const MOVED_MAX: i64 = 1_000;
 
 /// What to do with the items in memory.
 #[derive(Debug)]
@@ -75,6 +80,7 @@ pub(super) async fn plan(ground: Ground<'_>, changes: &[Change]) -> Result<Plan,
         draft.add(change).await?;
     }
     draft.finish();
+    draft.count();
     Ok(draft.plan)
 }
 
@@ -84,6 +90,9 @@ impl Draft<'_> {
         let (home, name) = (home.as_str(), self.ground.name);
         match change {
             Change::CreateNode(node) => {
+                if let Some((owner, _)) = moved(self.ground.store, home, name).await? {
+                    self.plan.batch.delete(moved_key(home, name)).add(creator_key(home, &owner, COUNT_MOVED), -1);
+                }
                 self.plan.batch.expect_absent(node_key(home, name)).add(home_key(home), 1);
                 self.plan.held = Some(Held { node: node.clone(), number: self.ground.number, floor: 0 });
                 self.plan.changes_audience = true;
@@ -110,6 +119,7 @@ impl Draft<'_> {
                 self.remain(&held.number, u64::MAX, Work::Node);
                 self.plan.changes_audience = true;
             }
+            Change::Redirect(uri) => self.leave_address(uri).await?,
             Change::PutItem(item) => self.put_item(item),
             Change::DropItem { sequence, id } => self.drop_item(*sequence, id),
             Change::TrimTo(kept) => self.trim(*kept).await?,
@@ -122,6 +132,17 @@ impl Draft<'_> {
             Change::PutSubscription(subscription) => self.put_subscription(subscription),
             Change::DropSubscription(jid) => self.drop_subscription(jid),
             Change::SetAffiliation(bare, affiliation) => self.set_affiliation(bare, *affiliation),
+        }
+        Ok(())
+    }
+
+    /// The address a deleted node left behind. Who left too many leaves no more: the specification only recommends it.
+    async fn leave_address(&mut self, uri: &str) -> Result<(), Fault> {
+        let Some(held) = self.ground.held else { return Ok(()) };
+        let (home, owner) = (self.ground.home.as_str(), &held.node.creator);
+        if moved_by(self.ground.store, home, owner).await? < MOVED_MAX {
+            self.plan.batch.put(moved_key(home, self.ground.name), write_moved(owner, uri));
+            self.plan.batch.add(creator_key(home, owner, COUNT_MOVED), 1);
         }
         Ok(())
     }
@@ -205,6 +226,11 @@ impl Draft<'_> {
     fn put_subscription(&mut self, subscription: &Subscription) {
         debug_assert!(subscription.state != SubscriptionState::None);
         let number = self.number();
+        let waiting = pending_key(&number, &subscription.jid);
+        match subscription.state {
+            SubscriptionState::Pending => self.plan.batch.put(waiting, Bytes::new()),
+            SubscriptionState::Subscribed | SubscriptionState::None => self.plan.batch.delete(waiting),
+        };
         let row = write_subscription(subscription);
         let by_subscriber = subscriber_key(&subscription.jid, self.ground.home.as_str(), self.ground.name, &number);
         self.plan.batch.put(subscription_key(&number, &subscription.jid), row.clone()).put(by_subscriber, row);
@@ -214,7 +240,7 @@ impl Draft<'_> {
     fn drop_subscription(&mut self, jid: &Jid) {
         let number = self.number();
         let by_subscriber = subscriber_key(jid, self.ground.home.as_str(), self.ground.name, &number);
-        self.plan.batch.delete(subscription_key(&number, jid)).delete(by_subscriber);
+        self.plan.batch.delete(subscription_key(&number, jid)).delete(by_subscriber).delete(pending_key(&number, jid));
         self.plan.changes_audience = true;
     }
 
@@ -227,6 +253,27 @@ impl Draft<'_> {
         } else {
             let row = write_affiliation(affiliation);
             self.plan.batch.put(key, row.clone()).put(by_entity, row);
+        }
+    }
+
+    /// What the creator of a service's node has there. An account's nodes are counted as the account's.
+    fn count(&mut self) {
+        let before = self.ground.held.map(|held| &held.node);
+        let after = self.plan.held.as_ref().map(|held| &held.node);
+        let Some(creator) = after.or(before).map(|node| &node.creator) else { return };
+        if self.ground.home.localpart().is_some() {
+            return;
+        }
+        let home = self.ground.home.as_str();
+        let changed = |of: fn(&pubsub::Node) -> u64| {
+            let count =
+                |node: Option<&pubsub::Node>| node.map_or(0, |node| i64::try_from(of(node)).unwrap_or(i64::MAX));
+            count(after).saturating_sub(count(before))
+        };
+        for (counted, delta) in [(COUNT_NODES, changed(|_| 1)), (COUNT_ITEMS, changed(|node| node.tally.items))] {
+            if delta != 0 {
+                self.plan.batch.add(creator_key(home, creator, counted), delta);
+            }
         }
     }
 
