@@ -41,7 +41,7 @@ impl Chance {
 
     /// True once in `count` on average.
     pub fn one_in(&mut self, count: u64) -> bool {
-        self.next() % count == 0
+        self.next().is_multiple_of(count)
     }
 
     /// One of them.

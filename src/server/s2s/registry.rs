@@ -65,7 +65,7 @@ impl Peer {
     pub(super) fn finished(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let mut finishing = self.finishing.subscribe();
         let is_any = *finishing.borrow() > 0;
-        is_any.then(|| async move {
+        is_any.then_some(async move {
             let _gone = finishing.wait_for(|links| *links == 0).await;
         })
     }
