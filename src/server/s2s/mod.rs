@@ -1,7 +1,7 @@
 //! Federation: streams to and from the servers of other domains (RFC 6120, XEP-0220, XEP-0288, XEP-0198).
 //!
 //! A stanza for another domain goes into the [`outbox`] of its pair of domains, which exists before its connection does.
-//! A carrier empties it: a task that dials (`carry`, `dial`) and then becomes a [`link`], or a link that the other
+//! A carrier empties it: a task that dials (`carry`, `dial`) and then becomes a `link`, or a link that the other
 //! server opened and that may be used both ways. Stanzas that come in are handled in [`lanes`]. What was sent on a lost
 //! link is sent again, resumed, or answered to its sender, and never lost without a word.
 //!

@@ -1,5 +1,5 @@
 //! TLS: one configuration for each host and certificate, chosen by the name the client asks for. Between servers: see
-//! [`servers`]; what follows is about clients.
+//! `servers`; what follows is about clients.
 //!
 //! RFC 6120 section 5, RFC 7590, XEP-0368 (ALPN) and what channel binding needs: `tls-exporter` (RFC 9266) and
 //! `tls-server-end-point` (RFC 5929). TLS 1.2 and 1.3; 1.2 only with the extended master secret (RFC 7627), without
