@@ -168,6 +168,7 @@ impl Ledger {
             && inner.blocked.contains(&(by, from))
             && !is_error
             && element.attr("type") != Some("result")
+            && element.get_child("delay", "urn:xmpp:delay").is_none()
         {
             return Err("came from somebody who is blocked".to_owned());
         }

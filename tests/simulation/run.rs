@@ -210,7 +210,7 @@ impl Run {
                     away.push(who);
                 }
             }
-            shut.stop().await;
+            let _deaf = shut.stop().await;
             sleep(down).await;
             town.open(house).await;
             for who in away {
@@ -288,8 +288,10 @@ impl Run {
             }
         }
         for index in 0..self.plan.houses.len() {
-            if let Some(shut) = self.town.shut(index) {
-                shut.stop().await;
+            if let Some(shut) = self.town.shut(index)
+                && shut.stop().await > 0
+            {
+                self.ledger.object(format!("a link of house {index} outlives it"));
             }
         }
     }

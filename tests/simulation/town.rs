@@ -73,13 +73,14 @@ pub struct Shut {
 }
 
 impl Shut {
-    /// Stops it as a server is stopped: streams end politely, then the memory is closed. Its people have left.
-    pub async fn stop(self) {
+    /// Stops it as a server is stopped: streams end politely, then the memory is closed. Its people have left. How
+    /// many links there are still: those whose other ends did not listen.
+    pub async fn stop(self) -> usize {
         self.keeping.abort();
         self.house.federation.stop().await;
         self.memory.hold_flushes(false);
         self.house.store.close().await.unwrap();
-        assert_eq!(self.house.federation.links(), 0, "a link outlives its house");
+        self.house.federation.links()
     }
 }
 

@@ -357,7 +357,9 @@ impl Link {
     pub(super) fn take_frames(&mut self, cx: &mut Context<'_>) -> bool {
         let bytes_max = self.federation.config.unacknowledged_bytes_max;
         let is_full = self.wire.waiting() >= OUTPUT_MARK || (self.sent_bytes >= bytes_max && !self.sent.is_empty());
-        if self.closing.is_some() || self.resuming.is_some() || is_full {
+        // What is sent before it counts would be lost without a word if the connection were.
+        let is_asking = self.enabled == Enabling::Asked;
+        if self.closing.is_some() || self.resuming.is_some() || is_asking || is_full {
             return false;
         }
         let before = self.sent.len();
