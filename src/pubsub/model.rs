@@ -196,11 +196,13 @@ pub struct SubscriptionOptions {
     pub deliver: bool,
     /// `pubsub#include_body`: whether to put a readable text beside the payload.
     pub include_body: bool,
+    /// `pubsub#expire`: when the subscription ends by itself (section 12.18).
+    pub expire: Option<Timestamp>,
 }
 
 impl Default for SubscriptionOptions {
     fn default() -> Self {
-        Self { deliver: true, include_body: false }
+        Self { deliver: true, include_body: false, expire: None }
     }
 }
 
@@ -229,6 +231,8 @@ pub struct Limits {
     pub batch_max: usize,
     /// Subscriptions that the resources of one bare JID may have to one node.
     pub subscriptions_per_jid_max: usize,
+    /// Seconds from now to the end of the longest lease. One that is asked for longer is given this long.
+    pub lease_seconds_max: u64,
     /// Bytes of one configuration value.
     pub config_value_bytes_max: usize,
     /// Values of one configuration field.
@@ -249,6 +253,7 @@ impl Default for Limits {
             page_bytes_max: 1 << 20,
             batch_max: 100,
             subscriptions_per_jid_max: 20,
+            lease_seconds_max: 366 * 86_400,
             config_value_bytes_max: 4096,
             config_values_max: 100,
         }

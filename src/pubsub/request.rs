@@ -13,6 +13,7 @@ use crate::config::{AccessModel, Bound};
 use crate::model::{
     Affiliation, Home, ItemHead, Limits, Node, NodeName, Subscription, SubscriptionOptions, SubscriptionState,
 };
+use crate::time::Timestamp;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq)]
@@ -502,13 +503,16 @@ pub fn name(text: &str) -> NodeName {
     Arc::from(text)
 }
 
-/// The options of a subscription, changed by a form.
+/// The options of a subscription, changed by a form at a moment. A lease that is asked for longer than there is, is as
+/// long as there is (section 12.18).
 ///
 /// # Errors
 /// What the form holds that we do not offer.
 pub fn subscription_options(
     mut options: SubscriptionOptions,
     values: &Values,
+    limits: &Limits,
+    now: Timestamp,
 ) -> Result<SubscriptionOptions, crate::Refusal> {
     for (var, values) in &values.0 {
         let bit = || match values.as_slice() {
@@ -519,6 +523,20 @@ pub fn subscription_options(
         match &**var {
             "pubsub#deliver" => options.deliver = bit()?,
             "pubsub#include_body" => options.include_body = bit()?,
+            "pubsub#expire" => {
+                options.expire = match values.as_slice() {
+                    [] => None,
+                    [one] if one.is_empty() => None,
+                    [one] => match Timestamp::parse(one) {
+                        Some(end) if end > now => Some(end.min(now.plus_seconds(limits.lease_seconds_max))),
+                        _ => {
+                            let why = format!("{var}: a DateTime that is yet to come is expected");
+                            return Err(crate::Refusal::InvalidOptions(why));
+                        }
+                    },
+                    _ => return Err(crate::Refusal::InvalidOptions(format!("{var}: one value is expected"))),
+                }
+            }
             // Digests do not exist, and saying so is harmless.
             "pubsub#digest" if !bit()? => {}
             _ => return Err(crate::Refusal::InvalidOptions(format!("{var} is not an option here"))),

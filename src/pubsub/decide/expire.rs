@@ -1,8 +1,12 @@
-//! Items whose time is over (`pubsub#item_expire`): nobody asks for it, the server does it.
+//! Items whose time is over (`pubsub#item_expire`), and subscriptions whose lease is (section 12.18): nobody asks for it,
+//! the server does it.
 
 use super::Draft;
+use super::subscribe::remove;
+use super::subscribers::tell;
 use crate::decision::{Change, Decision, Event, Reply};
-use crate::model::{ItemHead, Node};
+use crate::model::{ItemHead, Node, Subscription, SubscriptionState};
+use crate::time::Timestamp;
 
 /// Removes items. The caller has found that they are [`crate::model::is_expired`].
 ///
@@ -15,6 +19,19 @@ pub fn expire(node: &Node, items: &[ItemHead]) -> Decision {
         draft.tally.items = draft.tally.items.saturating_sub(1);
         if node.config.notify_retract {
             draft.tell_subscribers(Event::Retracted(item.id.clone()));
+        }
+    }
+    draft.finish(Reply::Empty)
+}
+
+/// Ends subscriptions whose lease is over by now; the others are left alone. Who was subscribed is told (section 12.12).
+#[must_use]
+pub fn lapse(node: &Node, subscriptions: &[Subscription], now: Timestamp) -> Decision {
+    let mut draft = Draft::new(node);
+    for subscription in subscriptions {
+        if subscription.options.expire.is_some_and(|end| end <= now) {
+            remove(&mut draft, subscription);
+            tell(&mut draft, &subscription.jid, SubscriptionState::None);
         }
     }
     draft.finish(Reply::Empty)

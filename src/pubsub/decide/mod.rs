@@ -15,7 +15,7 @@ mod subscribe;
 mod subscribers;
 
 pub use configure::amend;
-pub use expire::expire;
+pub use expire::{expire, lapse};
 
 use crate::access::Standing;
 use crate::decision::{Audience, Change, Decision, Event, Notice};
@@ -40,10 +40,10 @@ pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -
         }
         Request::Retract { id, notify, .. } => retract::retract(view, caller, id, *notify),
         Request::Items { query, .. } => read::items(view, caller, query),
-        Request::Subscribe { jid, options, .. } => subscribe::subscribe(view, caller, jid, options.as_ref()),
+        Request::Subscribe { jid, options, .. } => subscribe::subscribe(view, caller, jid, options.as_ref(), now),
         Request::Unsubscribe { jid, .. } => subscribe::unsubscribe(view, caller, jid),
         Request::Options { jid, .. } => subscribe::options(view, caller, jid),
-        Request::SetOptions { jid, options, .. } => subscribe::set_options(view, caller, jid, options),
+        Request::SetOptions { jid, options, .. } => subscribe::set_options(view, caller, jid, options, now),
         Request::DefaultOptions { node } => read::default_options(view, caller, node.as_ref()),
         Request::Subscriptions { node } => read::own_subscriptions(view, node.as_ref()),
         Request::Affiliations { node } => read::own_affiliations(view, node.as_ref()),

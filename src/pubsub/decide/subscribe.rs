@@ -11,8 +11,15 @@ use crate::decision::{Audience, Change, Decision, Event, Reply};
 use crate::model::{Subscription, SubscriptionOptions, SubscriptionState};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Values, View, subscription_options};
+use crate::time::Timestamp;
 
-pub(super) fn subscribe(view: &View, caller: &Caller, jid: &Jid, values: Option<&Values>) -> Result<Decision, Refusal> {
+pub(super) fn subscribe(
+    view: &View,
+    caller: &Caller,
+    jid: &Jid,
+    values: Option<&Values>,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
     // Section 6.1.3.1.
     if jid.to_bare() != caller.bare {
         return Err(Refusal::InvalidJid);
@@ -24,7 +31,7 @@ pub(super) fn subscribe(view: &View, caller: &Caller, jid: &Jid, values: Option<
         return Err(Refusal::PendingSubscription);
     }
     let before = current.map_or_else(SubscriptionOptions::default, |one| one.options);
-    let options = values.map_or(Ok(before), |values| subscription_options(before, values))?;
+    let options = values.map_or(Ok(before), |values| subscription_options(before, values, &view.limits, now))?;
     let reply = Reply::Subscription {
         node: node.name.clone(),
         jid: jid.clone(),
@@ -102,9 +109,15 @@ pub(super) fn options(view: &View, caller: &Caller, jid: &Jid) -> Result<Decisio
     Ok(Decision::reply(Reply::Options { node: node.name.clone(), jid: jid.clone(), options: current.options }))
 }
 
-pub(super) fn set_options(view: &View, caller: &Caller, jid: &Jid, values: &Values) -> Result<Decision, Refusal> {
+pub(super) fn set_options(
+    view: &View,
+    caller: &Caller,
+    jid: &Jid,
+    values: &Values,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
     let (node, current) = own(view, caller, jid)?;
-    let options = subscription_options(current.options, values)?;
+    let options = subscription_options(current.options, values, &view.limits, now)?;
     let mut draft = Draft::new(node);
     if options != current.options {
         draft.changes.push(Change::PutSubscription(Subscription { options, ..current.clone() }));

@@ -405,3 +405,31 @@ fn an_owner_cannot_subscribe_whom_the_node_does_not_admit() {
     world.ask(OWNER, &shut).unwrap();
     assert!(world.node("node").subscriptions.is_empty());
 }
+
+#[test]
+fn a_lease_ends_when_it_is_over_and_not_before() {
+    let mut world = world();
+    let end = world.now.plus_seconds(3600);
+    let with = |text: &str| Request::Subscribe {
+        node: name("node"),
+        jid: jid(STRANGER),
+        options: Some(form(&[("pubsub#expire", text)])),
+    };
+    for bad in ["presence", "1970-01-01T00:00:01Z", "soon"] {
+        assert_eq!(variant(&world.ask(STRANGER, &with(bad)).unwrap_err()), "InvalidOptions", "{bad}");
+    }
+    world.ask(STRANGER, &with(&end.to_string())).unwrap();
+    let rows: Vec<Subscription> = world.node("node").subscriptions.values().cloned().collect();
+    assert_eq!(rows[0].options.expire, Some(end));
+    let early = pubsub::decide::lapse(&world.node("node").node, &rows, pubsub::Timestamp(end.0 - 1));
+    assert!(early.changes.is_empty() && early.notices.is_empty());
+    let decision = pubsub::decide::lapse(&world.node("node").node, &rows, end);
+    world.apply("node", &decision);
+    assert!(world.node("node").subscriptions.is_empty());
+    assert_eq!(world.node("node").node.tally.subscribers, 0);
+    assert_eq!(decision.notices.len(), 1, "who was subscribed is told");
+    // A lease as long as anyone likes is as long as there are leases.
+    world.ask(STRANGER, &with("9999-12-31T23:59:59Z")).unwrap();
+    let longest = world.now.plus_seconds(world.limits.lease_seconds_max);
+    assert!(world.node("node").subscriptions.values().all(|one| one.options.expire == Some(longest)));
+}

@@ -97,6 +97,11 @@ pub(super) fn options_form(options: SubscriptionOptions, form_type: FormType) ->
     Form::typed(form_type, SUBSCRIBE_OPTIONS)
         .with(boolean("pubsub#deliver", "Whether to receive notifications", options.deliver))
         .with(boolean("pubsub#include_body", "Whether to receive a readable text besides", options.include_body))
+        .with(
+            FormField::new("pubsub#expire", FieldType::TextSingle)
+                .label("When the subscription ends by itself")
+                .values(options.expire.map(|end| end.to_string())),
+        )
         .to_element()
 }
 

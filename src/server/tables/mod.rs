@@ -63,6 +63,8 @@ pub enum Table {
     NodesMoved = 0x2a,
     /// node, subscriber -> nothing: who waits for an owner's approval.
     Pending = 0x2b,
+    /// end of the lease, node, subscriber -> home and node.
+    LeaseExpiry = 0x2c,
     /// account, place -> archived message.
     Archive = 0x30,
     /// account, contact, block -> nothing: where messages with the contact are.

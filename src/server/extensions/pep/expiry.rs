@@ -1,9 +1,9 @@
-//! What time undoes: items that expire, and what remains of deleted nodes.
+//! What time undoes: items that expire, subscriptions whose lease is over, and what remains of deleted nodes.
 
 use std::sync::Arc;
 
 use pubsub::Timestamp;
-use pubsub::decide::expire;
+use pubsub::decide::{expire, lapse};
 use pubsub::model::is_expired;
 use store::CommitError;
 use xmpp::BareJid;
@@ -27,9 +27,44 @@ impl Pep {
                 }
             }
         }
+        for _ in 0..ROUNDS {
+            match self.lapse_some(now / 1000).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(%error, "leases that are over cannot be ended");
+                    break;
+                }
+            }
+        }
         if let Err(error) = self.nodes.clear_remains(now).await {
             tracing::error!(%error, "what remains of deleted nodes cannot be cleared");
         }
+    }
+
+    /// Ends some leases that are over; whether there may be more. `now` is in milliseconds.
+    async fn lapse_some(&self, now: u64) -> Result<bool, CommitError> {
+        let due = self.nodes.lapsed(now).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        for one in &due {
+            let Ok(home) = BareJid::new(&one.home) else { continue };
+            let entry = self.nodes.entry(&home, &one.name);
+            let turnstile = entry.turnstile.lock().await;
+            let Some(held) = self.nodes.held(&entry).await?.filter(|held| held.number == one.number) else { continue };
+            let rows_max = self.limits.subscriptions_per_jid_max;
+            let mut rows = self.nodes.subscriptions_of(&held, &one.jid.to_bare(), rows_max).await?;
+            rows.retain(|row| row.jid == one.jid);
+            // It may have been renewed since.
+            let decision = lapse(&held.node, &rows, Timestamp(now));
+            if !decision.changes.is_empty() {
+                self.carry_out(&entry, &held, decision).await?;
+            }
+            drop(turnstile);
+        }
+        self.nodes.settle_leases(&due).await?;
+        Ok(true)
     }
 
     /// Removes some expired items; whether there may be more. `now` is in milliseconds.

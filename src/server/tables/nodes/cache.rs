@@ -131,7 +131,7 @@ type Shard = HashMap<(Box<str>, Box<str>), Arc<Entry>>;
 
 /// All nodes of the house.
 pub struct Nodes {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     uses: AtomicU64,

@@ -11,6 +11,7 @@
 //! bare address, home, name, number, resource -> state of the subscription
 //! bare address, home, name, number    -> affiliation
 //! expiry, number, sequence            -> home, name
+//! lease's end, number, bare address, resource -> home, name
 //! number, sequence                    -> what remains to be deleted
 //! service, creator, 0 or 1            -> how many nodes, how many items in them
 //! home, owner, 2                      -> how many addresses it left behind
@@ -24,12 +25,14 @@
 
 mod cache;
 mod clear;
+mod leases;
 mod load;
 mod recent;
 mod row;
 mod save;
 
 pub use cache::{Entry, Nodes, NodesLimits};
+pub use leases::Lapsed;
 pub use load::{Created, Subscribers, SubscriptionRow};
 pub use recent::Recent;
 
@@ -123,6 +126,11 @@ fn moved_key(home: &str, name: &str) -> Bytes {
 
 fn pending_key(number: &Number, jid: &Jid) -> Bytes {
     Table::Pending.key().fixed(number).str(jid.as_bare_str()).str(jid.resource().unwrap_or_default()).build()
+}
+
+fn lease_key(end: u64, number: &Number, jid: &Jid) -> Bytes {
+    let key = Table::LeaseExpiry.key().u64(end).fixed(number).str(jid.as_bare_str());
+    key.str(jid.resource().unwrap_or_default()).build()
 }
 
 /// Every row of a table that belongs to a node.

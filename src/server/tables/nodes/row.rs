@@ -115,14 +115,19 @@ pub(super) fn read_item_head(id: &str, row: Bytes) -> Result<ItemHead, Fault> {
 
 const DELIVER: u8 = 0b01;
 const BODY: u8 = 0b10;
+const LEASE: u8 = 0b100;
 
 pub(super) fn write_subscription(subscription: &Subscription) -> Bytes {
     let options = subscription.options;
-    Writer::new(FORMAT)
+    let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+    let row = Writer::new(FORMAT)
         .u8(u8::from(subscription.state == SubscriptionState::Subscribed))
         .u64(subscription.since)
-        .u8(if options.deliver { DELIVER } else { 0 } | if options.include_body { BODY } else { 0 })
-        .finish()
+        .u8(bit(options.deliver, DELIVER) | bit(options.include_body, BODY) | bit(options.expire.is_some(), LEASE));
+    match options.expire {
+        Some(Timestamp(end)) => row.u64(end).finish(),
+        None => row.finish(),
+    }
 }
 
 pub(super) fn read_subscription(jid: Jid, row: Bytes) -> Result<Subscription, Fault> {
@@ -130,7 +135,8 @@ pub(super) fn read_subscription(jid: Jid, row: Bytes) -> Result<Subscription, Fa
     let state = if row.u8()? == 1 { SubscriptionState::Subscribed } else { SubscriptionState::Pending };
     let since = row.u64()?;
     let options = row.u8()?;
-    let options = SubscriptionOptions { deliver: options & DELIVER != 0, include_body: options & BODY != 0 };
+    let expire = if options & LEASE == 0 { None } else { Some(Timestamp(row.u64()?)) };
+    let options = SubscriptionOptions { deliver: options & DELIVER != 0, include_body: options & BODY != 0, expire };
     Ok(Subscription { jid, state, since, options })
 }
 

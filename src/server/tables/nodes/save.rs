@@ -15,8 +15,8 @@ use super::row::{
 };
 use super::{
     COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, Number, affiliation_key, creator_key, entity_key, expiry_key,
-    home_key, item_id_key, item_key, moved_key, node_key, pending_key, remains_key, subscriber_key, subscription_key,
-    tally_key,
+    home_key, item_id_key, item_key, lease_key, moved_key, node_key, pending_key, remains_key, subscriber_key,
+    subscription_key, tally_key,
 };
 
 /// Items trimmed within the batch; more are put below the floor and cleared afterwards.
@@ -231,6 +231,10 @@ impl Draft<'_> {
             SubscriptionState::Pending => self.plan.batch.put(waiting, Bytes::new()),
             SubscriptionState::Subscribed | SubscriptionState::None => self.plan.batch.delete(waiting),
         };
+        if let Some(Timestamp(end)) = subscription.options.expire {
+            let place = write_place(self.ground.home.as_str(), self.ground.name);
+            self.plan.batch.put(lease_key(end, &number, &subscription.jid), place);
+        }
         let row = write_subscription(subscription);
         let by_subscriber = subscriber_key(&subscription.jid, self.ground.home.as_str(), self.ground.name, &number);
         self.plan.batch.put(subscription_key(&number, &subscription.jid), row.clone()).put(by_subscriber, row);

@@ -1,0 +1,68 @@
+//! Subscriptions that end by themselves (XEP-0060 section 12.18): when which are due.
+//!
+//! A lease that is renewed or dropped leaves its old entry behind; whoever finds it there looks at the subscription.
+
+use bytes::Bytes;
+use store::{Batch, CommitError, Fault, KeyReader, Page, Range};
+use xmpp::{BareJid, Jid};
+
+use super::row::read_place;
+use super::{Nodes, Number, Table};
+
+/// Rows of work taken at once.
+const PAGE: usize = 500;
+
+/// A lease whose end has come.
+#[derive(Debug)]
+pub struct Lapsed {
+    /// Where the node is.
+    pub home: Box<str>,
+    /// Which node.
+    pub name: Box<str>,
+    /// The number the node had.
+    pub number: Number,
+    /// Whose.
+    pub jid: Jid,
+    key: Bytes,
+}
+
+impl Nodes {
+    /// Leases that were over at `now`, in milliseconds; some at a time.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn lapsed(&self, now: u64) -> Result<Vec<Lapsed>, Fault> {
+        let range = Range::between(
+            Table::LeaseExpiry.key().build(),
+            Table::LeaseExpiry.key().u64(now.saturating_add(1)).build(),
+        );
+        let rows = self.store.scan(range, Page::rows(PAGE)).await?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let mut reader = KeyReader::after(&key, 1);
+                reader.u64()?;
+                let (number, bare, resource) = (reader.fixed()?, reader.str()?, reader.str()?);
+                let broken = || Fault::new("a key of leases has no address");
+                let bare = BareJid::new(&bare).map_err(|_| broken())?;
+                let jid = match &*resource {
+                    "" => Jid::from(bare),
+                    resource => bare.with_resource(resource).map_err(|_| broken())?.into(),
+                };
+                let (home, name) = read_place(value)?;
+                Ok(Lapsed { home, name, number, jid, key })
+            })
+            .collect()
+    }
+
+    /// Takes leases off the list: they were seen to.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn settle_leases(&self, lapsed: &[Lapsed]) -> Result<(), CommitError> {
+        let mut batch = Batch::new();
+        for one in lapsed {
+            batch.delete(one.key.clone());
+        }
+        self.store.commit_durably(batch).await
+    }
+}
