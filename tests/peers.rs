@@ -29,7 +29,10 @@ fn every_play_against_the_server_named_in_the_environment() {
                 loop {
                     let Some((name, text)) = next.lock().unwrap().next() else { return };
                     let peer = Peer::from_environment().unwrap();
-                    let outcome = runtime.block_on(play(&peer, &text));
+                    let outcome = match text.lines().find_map(|line| line.strip_prefix("## in process: ")) {
+                        Some(reason) => Ok(Outcome::Skipped(reason.to_owned())),
+                        None => runtime.block_on(play(&peer, &text)),
+                    };
                     outcomes.lock().unwrap().push((name, outcome));
                 }
             });
