@@ -15,10 +15,14 @@ use super::outbox::{Outbox, Pushed};
 use super::resume::Earlier;
 use crate::session::mailbox::Frame;
 
+/// How long a peer that has opened a stream may take to its first word, before we use the stream, too.
+const FIRST_WORD: std::time::Duration = std::time::Duration::from_secs(2);
+
 impl Link {
     pub(super) async fn take_event(&mut self, event: Event) -> Result<(), End> {
         match event {
             Event::Stanza(stanza) => {
+                self.first_word = None;
                 self.last_stanza = Instant::now();
                 self.handle.received.fetch_add(1, Ordering::Relaxed);
                 self.lanes.take(stanza);
@@ -60,8 +64,14 @@ impl Link {
                 self.give_up_resuming(acked.unwrap_or(0)).await;
             }
             Event::Dialback { pair, key, stream_id } => self.take_dialback(pair, key, stream_id),
-            Event::Enable { resume, max } => self.take_enable(resume, max),
-            Event::Resume { previous } => Box::pin(self.take_resume(&previous)).await,
+            Event::Enable { resume, max } => {
+                self.first_word = None;
+                self.take_enable(resume, max);
+            }
+            Event::Resume { previous } => {
+                self.first_word = None;
+                Box::pin(self.take_resume(&previous)).await;
+            }
             Event::StartTls => return Box::pin(self.start_tls()).await,
             Event::Opened { from, to } => Box::pin(self.take_opened(from.as_deref(), &to)).await,
             Event::Authenticate { domain } => Box::pin(self.take_authenticate(&domain)).await,
@@ -158,6 +168,13 @@ impl Link {
             let outbox = self.authorizing.swap_remove(at);
             self.serve(outbox);
         } else if self.handle.direction == Direction::In {
+            // A peer that goes on with an earlier stream must say so before any stanza (XEP-0198 section 5).
+            if self.federation.config.stream_management
+                && !self.stream.has_acks()
+                && self.handle.received.load(Ordering::Relaxed) == 0
+            {
+                self.first_word.get_or_insert(Instant::now() + FIRST_WORD);
+            }
             self.federation.registry.offer(pair, &self.handle);
             // Whoever dials for it is too late now.
             if let Some(outbox) = self.federation.registry.outbox(&pair.from, &pair.to)

@@ -70,6 +70,8 @@ pub(super) struct Link {
     pub(super) resuming: Option<Box<Earlier>>,
     pub(super) accepting: Option<Box<Accepting>>,
     pub(super) negotiation: Option<Instant>,
+    /// Until when the peer has the first word on a stream that it has opened.
+    pub(super) first_word: Option<Instant>,
     pub(super) closing: Option<Instant>,
     pub(super) ending: Option<Ending>,
     pub(super) last_stanza: Instant,
@@ -162,6 +164,7 @@ impl Link {
             resuming: None,
             accepting: None,
             negotiation,
+            first_word: None,
             closing: None,
             ending: None,
             last_stanza: now,
@@ -265,7 +268,7 @@ impl Link {
     fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
         let idle = Duration::from_secs(self.federation.config.idle_seconds);
         let patience = self.ack.asked.map(|(at, _)| at + ACK_PATIENCE);
-        let due = [self.negotiation, self.closing, self.read_after, self.ack.at, patience]
+        let due = [self.negotiation, self.first_word, self.closing, self.read_after, self.ack.at, patience]
             .into_iter()
             .flatten()
             .fold(if self.closing.is_some() { far() } else { self.last_stanza + idle }, Instant::min);
@@ -292,6 +295,9 @@ impl Link {
         }
         if has_come(self.read_after) {
             self.read_after = None;
+        }
+        if has_come(self.first_word) {
+            self.first_word = None;
         }
         if has_come(self.negotiation) {
             self.negotiation = None;
@@ -358,7 +364,7 @@ impl Link {
         let bytes_max = self.federation.config.unacknowledged_bytes_max;
         let is_full = self.wire.waiting() >= OUTPUT_MARK || (self.sent_bytes >= bytes_max && !self.sent.is_empty());
         // What is sent before it counts would be lost without a word if the connection were.
-        let is_asking = self.enabled == Enabling::Asked;
+        let is_asking = self.enabled == Enabling::Asked || self.first_word.is_some();
         if self.closing.is_some() || self.resuming.is_some() || is_asking || is_full {
             return false;
         }

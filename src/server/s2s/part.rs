@@ -68,7 +68,7 @@ impl Link {
         if !matches!(end, End::Cut(_)) {
             let _unheard = timeout(LAST_BYTES, self.wire.flush(&mut self.stream)).await;
         }
-        self.return_orders();
+        let surrender = self.return_orders();
         let flushed = self.wire.flushed();
         let earlier = self.earlier(&end);
         if let Some(id) = &self.resumption {
@@ -78,18 +78,20 @@ impl Link {
         }
         let Self { federation, stream, wire, sent, outboxes, id, .. } = self;
         let has_acks = stream.has_acks();
-        wire.shutdown().await;
         if let Some(earlier) = earlier {
-            return match end {
-                End::Surrendered(to) => {
-                    if let Err(earlier) = to.send(*earlier) {
-                        federation.settle(earlier).await;
-                    }
-                    Parting::Over
-                }
-                _ => Parting::Lost(earlier),
+            let to = match end {
+                End::Surrendered(to) => Some(to),
+                _ => surrender,
             };
+            // Its peer may be back already: it must not have to wait for the old connection's goodbye.
+            let Some(to) = to else { return Parting::Lost(earlier) };
+            if let Err(earlier) = to.send(*earlier) {
+                federation.settle(earlier).await;
+            }
+            wire.shutdown().await;
+            return Parting::Over;
         }
+        wire.shutdown().await;
         federation.settle_sent(sent, has_acks, flushed).await;
         for outbox in &outboxes {
             if own.is_none_or(|own| !Arc::ptr_eq(own, outbox)) && outbox.release(id) == Pushed::Forlorn {
@@ -131,18 +133,22 @@ impl Link {
         }))
     }
 
-    fn return_orders(&mut self) {
+    /// Answers the orders that came too late, but for a wish to go on with this stream, which is returned.
+    fn return_orders(&mut self) -> Option<tokio::sync::oneshot::Sender<Earlier>> {
+        let mut surrender = None;
         self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Serve(outbox) | Order::Authorize(outbox) => self.authorizing.push(outbox),
                 // Whoever waits for an answer learns that there will be none.
-                Order::Verify { .. } | Order::Surrender(_) | Order::Close(_) | Order::Verdict(..) => {}
+                Order::Verify { .. } | Order::Close(_) | Order::Verdict(..) => {}
+                Order::Surrender(to) => surrender = Some(to),
             }
         }
         for outbox in std::mem::take(&mut self.authorizing) {
             self.return_to_sender(&outbox);
         }
+        surrender
     }
 
     fn say_why(&self, end: &End) {
