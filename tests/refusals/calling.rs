@@ -41,6 +41,8 @@ pub enum After {
     Nothing,
     /// The stream was lost on which their stanzas went; others may follow.
     Loss,
+    /// When they have waited as long as they may, while stream after stream was made: that is no silence to be kept.
+    Streams,
 }
 
 pub const ROW: Outbound = Outbound {
@@ -89,7 +91,7 @@ impl Outbound {
             error => ["m1", "m2"].map(|id| format!("{id}: {error}")).into(),
         };
         // While the domain is not talked to, senders are told at once, and nobody is dialled.
-        if !self.senders.is_empty() && self.after != After::Loss {
+        if !self.senders.is_empty() && !matches!(self.after, After::Loss | After::Streams) {
             let dialled = street.dialer.dialled().len();
             let asked = street.resolver.asked().len();
             juliet.say(self.to, "again").await;
@@ -125,7 +127,7 @@ impl Outbound {
         let is_so = match self.after {
             After::First => street.dialled(MONTAGUE) <= 1 && attempts <= 1,
             After::Loss => true,
-            After::Patience => street.dialled(MONTAGUE) != 1 && attempts != 1,
+            After::Patience | After::Streams => street.dialled(MONTAGUE) != 1 && attempts != 1,
             After::Nothing => {
                 street.dialled(MONTAGUE) == 0 && street.resolver.asked().iter().all(|asked| !asked.contains("montague"))
             }

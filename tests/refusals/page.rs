@@ -90,7 +90,7 @@ fn page() -> String {
                 .collect();
             let after = match row.after {
                 After::First => "at once",
-                After::Patience => "in the end",
+                After::Patience | After::Streams => "in the end",
                 After::Nothing => "without an attempt",
                 After::Loss => "when the stream is lost",
             };
