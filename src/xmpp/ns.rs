@@ -84,6 +84,8 @@ pub const ARCHIVE: &str = "urn:xmpp:mam:2";
 pub const ARCHIVE_EXTENDED: &str = "urn:xmpp:mam:2#extended";
 /// XEP-0334: Message Processing Hints.
 pub const HINTS: &str = "urn:xmpp:hints";
+/// XEP-0352: Client State Indication.
+pub const CLIENT_STATES: &str = "urn:xmpp:csi:0";
 /// XEP-0359: Unique and Stable Stanza IDs.
 pub const STANZA_IDS: &str = "urn:xmpp:sid:0";
 /// XEP-0424: Message Retraction.

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use xmpp::sasl::{Failure, Hash};
-use xmpp::stream::{Condition, Event, Seed, Stream, TlsFacts};
+use xmpp::stream::{Condition, Event, ResumeFailed, Seed, Stream, TlsFacts};
 use xmpp::{BareJid, FullJid, StanzaError};
 
 use super::connection::{Connection, Transport, Woke};
+use super::resume::{self, Resumption};
 use super::tls::Start;
 use crate::extension::Application;
 use crate::house::House;
@@ -33,8 +34,10 @@ pub async fn serve(house: Arc<House>, transport: Transport, door: Door, peer: Ip
     let deadline = Instant::now() + Duration::from_secs(house.config.limits.unauthenticated_seconds_max);
     // The negotiation is large and over soon: on the heap it leaves nothing behind in an idle session.
     let negotiated = Box::pin(negotiate(&house, transport, door, peer, deadline)).await;
-    let Some((mut connection, session)) = negotiated else { return };
-    Box::pin(house.router.tell(|listener| listener.session_bound(&session))).await;
+    let Some(Negotiated { mut connection, session, is_new }) = negotiated else { return };
+    if is_new {
+        Box::pin(house.router.tell(|listener| listener.session_bound(&session))).await;
+    }
     if let Parting::Close(condition) = converse(&house, &mut connection, &session).await {
         Box::pin(connection.close(condition)).await;
     }
@@ -44,14 +47,22 @@ pub async fn serve(house: Arc<House>, transport: Transport, door: Door, peer: Ip
     }
 }
 
-/// Negotiates until a resource is bound. `None` when the stream ended before.
+/// A stream with a session.
+struct Negotiated {
+    connection: Connection,
+    session: Arc<Session>,
+    /// Whether the session was bound on this stream; if not, it was resumed.
+    is_new: bool,
+}
+
+/// Negotiates until a resource is bound, or a session resumed. `None` when the stream ended before.
 async fn negotiate(
     house: &Arc<House>,
     transport: Transport,
     door: Door,
     peer: IpAddr,
     deadline: Instant,
-) -> Option<(Connection, Arc<Session>)> {
+) -> Option<Negotiated> {
     let seed = || Seed { stream_id: house.ids.id(), nonce: house.ids.id() };
     let mut connection = match door {
         Door::StartTls => Connection::new(transport, Stream::accept(house.streams.start_tls(), seed(), None)),
@@ -104,7 +115,7 @@ async fn negotiate(
                     match bound {
                         Ok(session) => {
                             connection.stream.handle_bound(Ok(session.jid.clone()));
-                            return Some((connection, session));
+                            return Some(Negotiated { connection, session, is_new: true });
                         }
                         Err(error) => connection.stream.handle_bound(Err(error)),
                     }
@@ -113,7 +124,27 @@ async fn negotiate(
                     connection.close(None).await;
                     return None;
                 }
-                Event::Stanza(_) | Event::Malformed { .. } => {}
+                Event::Resume { previd, h } => {
+                    let resumed = match &account {
+                        Some(account) => resume::resume(house, account, &previd, h).await,
+                        None => Err(ResumeFailed::not_found(None)),
+                    };
+                    match resumed {
+                        Ok(Resumption { session, resumed }) => {
+                            connection.stream.handle_resumed(Ok(resumed));
+                            return Some(Negotiated { connection, session, is_new: false });
+                        }
+                        Err(failed) => connection.stream.handle_resumed(Err(failed)),
+                    }
+                }
+                // Of a bound stream only.
+                Event::Stanza(_)
+                | Event::Malformed { .. }
+                | Event::Answered(_)
+                | Event::Enable { .. }
+                | Event::Acked(_)
+                | Event::Active
+                | Event::Inactive => {}
             }
         }
         match timeout_at(deadline, connection.wait(None)).await {
@@ -176,9 +207,16 @@ async fn converse(house: &Arc<House>, connection: &mut Connection, session: &Arc
                         tracing::error!(session = %session.jid, "handling a stanza panicked; its stream is closed");
                         return Parting::Close(Some(Condition::InternalServerError));
                     }
+                    connection.stream.handled();
+                }
+                Event::Malformed { reply: Some(reply), .. } | Event::Answered(reply) => {
+                    session.deliver(reply.render());
+                }
+                Event::Enable { resume, max } => {
+                    connection.stream.handle_enabled(Ok(resume::enable(house, session, resume, max)));
                 }
                 Event::Closed(_) => return Parting::Close(None),
-                // Answered by the machine already; the rest belongs to negotiation.
+                // The rest belongs to negotiation.
                 _ => {}
             }
         }

@@ -3,7 +3,7 @@
 //! change.
 
 use super::negotiation::Negotiation;
-use super::{Condition, Settings, Step, Tls, authentication, binding};
+use super::{Condition, Settings, Step, Tls, authentication, binding, management};
 use crate::{Element, ns};
 
 /// Whether a feature is there.
@@ -52,6 +52,18 @@ pub(super) static FEATURES: &[Feature] = &[
         advertise: |_, _, out| empty(out, "bind", ns::BIND),
         claims: |element| element.is("iq", ns::CLIENT) && element.has_child("bind", ns::BIND),
         take: binding::take,
+    },
+    Feature {
+        state: management::state,
+        advertise: |_, _, out| empty(out, "sm", ns::ACKS),
+        claims: |element| element.has_ns(ns::ACKS),
+        take: management::take,
+    },
+    Feature {
+        state: client_states_state,
+        advertise: |_, _, out| empty(out, "csi", ns::CLIENT_STATES),
+        claims: |element| element.has_ns(ns::CLIENT_STATES),
+        take: take_client_state,
     },
     Feature { state: session_state, advertise: advertise_session, claims: |_| false, take: |_, _, _, _| Step::Stay },
     Feature { state: session_state, advertise: advertise_more, claims: |_| false, take: |_, _, _, _| Step::Stay },
@@ -116,6 +128,20 @@ fn take_registration(negotiation: &mut Negotiation, settings: &Settings, _: &Ele
             Step::Register
         }
         None => Step::Fail(Condition::PolicyViolation.into()),
+    }
+}
+
+/// Client state indication (XEP-0352): offered beside resource binding.
+fn client_states_state(negotiation: &Negotiation, settings: &Settings) -> State {
+    if settings.client_states && negotiation.account.is_some() { State::Voluntary } else { State::Prohibited }
+}
+
+/// Every stream begins active, and there is no session yet that could be otherwise: what is said too early is nothing
+/// to remember.
+fn take_client_state(negotiation: &mut Negotiation, settings: &Settings, _: &Element, _: &mut Vec<u8>) -> Step {
+    match client_states_state(negotiation, settings) {
+        State::Prohibited => Step::Fail(Condition::UnsupportedStanzaType.into()),
+        _ => Step::Stay,
     }
 }
 

@@ -13,12 +13,14 @@
 //! This is the responder of client streams; [`client`] is the initiator. [`server`] has both sides of server
 //! streams. WebSocket framing is not here yet.
 
+pub mod acks;
 mod authentication;
 mod binding;
 pub mod client;
 mod error;
 mod feature;
 mod line;
+mod management;
 mod negotiation;
 pub mod server;
 mod settings;
@@ -36,6 +38,8 @@ use crate::{BareJid, FullJid, Jid, ns};
 
 pub use error::{Condition, StreamError};
 use line::Line;
+use management::Management;
+pub use management::{Enabled, ResumeFailed, Resumed};
 use negotiation::Negotiation;
 pub use settings::{Seed, Settings, Tls, TlsFacts};
 
@@ -73,15 +77,41 @@ pub enum Event {
     /// A request to `jabber:iq:register`, or an invitation shown (XEP-0445), before authentication. Answer it with
     /// [`Stream::send`].
     Register(Stanza),
-    /// A stanza of a bound stream. Its `from`, if there is one, is the sender's; see [`Stream::jid`].
+    /// A stanza of a bound stream. Its `from`, if there is one, is the sender's; see [`Stream::jid`]. Say when it has
+    /// been dealt with: [`Stream::handled`].
     Stanza(Stanza),
-    /// A stanza with a good head and a bad body. It has been answered and the stream lives.
+    /// A stanza with a good head and a bad body. The stream lives.
     Malformed {
-        /// As much of the head as could be read.
-        head: Box<Head>,
-        /// What was answered.
+        /// What to answer, where there must be an answer. To be sent as any other stanza.
+        reply: Option<Box<Stanza>>,
+        /// What is wrong.
         error: StanzaError,
     },
+    /// A stanza that need not be looked at was answered: this is the answer, to be sent as any other stanza.
+    Answered(Box<Stanza>),
+    /// The client wants stanzas acknowledged (XEP-0198 section 3). Answer with [`Stream::handle_enabled`]. Nothing is
+    /// read until then.
+    Enable {
+        /// Whether it wants to be able to resume.
+        resume: bool,
+        /// For how many seconds, if it says.
+        max: Option<u32>,
+    },
+    /// The client wants to go on with an earlier stream instead of binding a resource (XEP-0198 section 5). Answer
+    /// with [`Stream::handle_resumed`]. Nothing is read until then.
+    Resume {
+        /// The identifier given with the earlier stream.
+        previd: Box<str>,
+        /// How many stanzas the client has handled on it.
+        h: u32,
+    },
+    /// The client has answered how many stanzas it has handled: this many more, the oldest ones; 0 when it was asked
+    /// and there is no news.
+    Acked(u32),
+    /// The client's user looks at it (XEP-0352).
+    Active,
+    /// The client's user does not look at it: what is not urgent can wait (XEP-0352).
+    Inactive,
     /// The stream has ended, with the error that either side sent. Send what is pending and close the
     /// connection; see [`Stream::is_over`] for waiting until the peer has closed its side too.
     Closed(Option<StreamError>),
@@ -95,6 +125,8 @@ pub struct Stream {
     /// An event that did not come from bytes. One place is enough: such an event is either the last, or
     /// follows a `handle_` call that an earlier event asked for.
     pending: Option<Box<Event>>,
+    /// Stream management, once it is asked for on a bound stream.
+    management: Option<Box<Management>>,
     phase: Phase,
 }
 
@@ -114,7 +146,7 @@ impl Stream {
     pub fn accept(settings: Arc<Settings>, seed: Seed, tls: Option<TlsFacts>) -> Self {
         let line = Line::new(&settings.limits_unauthenticated, Context::client());
         let negotiation = Box::new(Negotiation::new(&settings, seed, tls));
-        Self { settings, line, pending: None, phase: Phase::Negotiating(negotiation) }
+        Self { settings, line, pending: None, management: None, phase: Phase::Negotiating(negotiation) }
     }
 
     /// Takes bytes that were read. Ask for events until there are none before giving more, and give none while
@@ -203,6 +235,7 @@ impl Stream {
             match &self.phase {
                 Phase::Over => return None,
                 Phase::Negotiating(negotiation) if negotiation.is_waiting() => return None,
+                Phase::Bound(_) if self.is_enabling() => return None,
                 _ => {}
             }
             let event = match self.line.framer.next() {
@@ -242,7 +275,8 @@ impl Stream {
     pub fn wants_bytes(&self) -> bool {
         match &self.phase {
             Phase::Negotiating(negotiation) => !negotiation.is_waiting(),
-            Phase::Bound(_) | Phase::Closing => true,
+            Phase::Bound(_) => !self.is_enabling(),
+            Phase::Closing => true,
             Phase::Over => false,
         }
     }
@@ -270,6 +304,10 @@ impl Stream {
             Phase::Bound(jid) => jid.domain(),
             Phase::Closing | Phase::Over => self.settings.domains.first().map_or("", |domain| domain),
         }
+    }
+
+    fn is_enabling(&self) -> bool {
+        self.management.as_ref().is_some_and(|management| management.is_waiting())
     }
 
     fn fail(&mut self, error: StreamError) {
@@ -318,10 +356,13 @@ impl Stream {
             }
             Ok(stanza) => match self.check_from(&stanza.head) {
                 Ok(()) if is_session_request(&stanza) => {
-                    self.send(&Stanza::iq_result(&stanza.head, None));
-                    None
+                    self.received(true);
+                    Some(Event::Answered(Box::new(Stanza::iq_result(&stanza.head, None))))
                 }
-                Ok(()) => Some(Event::Stanza(stanza)),
+                Ok(()) => {
+                    self.received(false);
+                    Some(Event::Stanza(stanza))
+                }
                 Err(error) => {
                     self.fail(error);
                     None
@@ -332,16 +373,12 @@ impl Stream {
                     self.fail(error);
                     return None;
                 }
+                self.received(true);
                 head.from = self.jid().cloned().map(Jid::from);
-                if let Some(reply) = Stanza::error_reply(&head, None, &error) {
-                    self.send(&reply);
-                }
-                Some(Event::Malformed { head, error })
+                let reply = Stanza::error_reply(&head, None, &error).map(Box::new);
+                Some(Event::Malformed { reply, error })
             }
-            Err(Unparsable::NotAStanza { name, ns, bytes }) => {
-                self.take_nonza(&name, &ns, &bytes);
-                None
-            }
+            Err(Unparsable::NotAStanza { name, ns, bytes }) => self.take_nonza(&name, &ns, &bytes),
             Err(Unparsable::Xml(error)) => {
                 self.fail(error.into());
                 None
@@ -349,7 +386,17 @@ impl Stream {
         }
     }
 
-    fn take_nonza(&mut self, name: &str, ns: &str, bytes: &[u8]) {
+    fn take_nonza(&mut self, name: &str, ns: &str, bytes: &[u8]) -> Option<Event> {
+        if ns == ns::ACKS {
+            return self.take_management(bytes);
+        }
+        if ns == ns::CLIENT_STATES && self.settings.client_states {
+            match name {
+                "active" => return Some(Event::Active),
+                "inactive" => return Some(Event::Inactive),
+                _ => {}
+            }
+        }
         if (name, ns) == ("error", ns::STREAM) {
             let error = parse_element_in(bytes, &self.line.context, &self.settings.limits);
             let error = error.map_or_else(StreamError::from, |error| StreamError::parse(&error));
@@ -359,6 +406,7 @@ impl Stream {
         } else {
             self.fail(Condition::UnsupportedStanzaType.into());
         }
+        None
     }
 
     /// RFC 6120 section 8.1.2.1: what a client writes as `from` must be itself.
@@ -421,6 +469,11 @@ impl Stream {
                 self.phase = Phase::Bound(jid);
                 None
             }
+            Step::Resumed(resumed) => {
+                self.phase = Phase::Bound(resumed.jid);
+                self.start_acks(resumed.acks);
+                None
+            }
         }
     }
 }
@@ -439,6 +492,8 @@ enum Step {
     /// A new header comes next.
     Authenticated(BareJid),
     Bound(FullJid),
+    /// An earlier stream goes on.
+    Resumed(Resumed),
     /// The element is a request for registration.
     Register,
 }

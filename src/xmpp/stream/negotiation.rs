@@ -32,6 +32,8 @@ pub(super) struct Negotiation {
     /// Who the initiator has proven to be.
     pub(super) account: Option<BareJid>,
     pub(super) binding: Binding,
+    /// The identifier of the stream to be resumed, while that waits for its answer.
+    pub(super) resumption: Option<Box<str>>,
 }
 
 impl Negotiation {
@@ -49,6 +51,7 @@ impl Negotiation {
             authentication: Authentication::default(),
             account: None,
             binding: Binding::default(),
+            resumption: None,
         }
     }
 
@@ -69,7 +72,7 @@ impl Negotiation {
 
     /// Whether an event waits for its answer.
     pub(super) fn is_waiting(&self) -> bool {
-        self.is_securing || self.authentication.is_waiting() || self.binding.is_waiting()
+        self.is_securing || self.authentication.is_waiting() || self.binding.is_waiting() || self.resumption.is_some()
     }
 
     pub(super) fn begin_tls(&mut self) -> Step {

@@ -34,6 +34,10 @@ pub struct Settings {
     /// Features offered beside resource binding: complete elements that say their namespace, such as
     /// `<c xmlns='http://jabber.org/protocol/caps' …/>`.
     pub features: Vec<Bytes>,
+    /// Whether stream management is offered (XEP-0198).
+    pub acks: bool,
+    /// Whether client state indication is offered (XEP-0352).
+    pub client_states: bool,
     /// Bounds on XML before authentication.
     pub limits_unauthenticated: Limits,
     /// Bounds on XML afterwards.
@@ -51,7 +55,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings with the usual bounds: TLS required, every mechanism, no registration.
+    /// Settings with the usual bounds: TLS required, every mechanism, no registration, nothing beyond RFC 6120.
     #[must_use]
     pub fn new(domains: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
         Self {
@@ -61,6 +65,8 @@ impl Settings {
             registration: false,
             invitations: false,
             features: Vec::new(),
+            acks: false,
+            client_states: false,
             limits_unauthenticated: Limits::unauthenticated(),
             limits: Limits::client(),
             unauthenticated_bytes_max: 64 * 1024,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::acks::Acks;
+use super::Acks;
 use super::event::Event;
 use super::{End, Role, Step, Stream};
 use crate::stanza::{self, StanzaError};

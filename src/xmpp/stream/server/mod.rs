@@ -9,7 +9,6 @@
 //! and [`Event::Authenticated`] for the other. It answers questions about our own keys by itself. It does not
 //! judge certificates, and it does not dial.
 
-mod acks;
 mod dialback;
 mod event;
 mod initiator;
@@ -25,7 +24,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use acks::Acks;
+pub use super::acks::Acks;
 pub use event::{Ending, Event, Offered, Pair, PeerLimits, Proof, Refusal, Verdict};
 pub use key::Secret;
 pub use settings::{Permitted, Purpose, Settings};

@@ -72,7 +72,7 @@ fn before_authentication() {
         ("<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>", NotAuthorized),
         (BIND, NotAuthorized),
         ("<pubsub/>", UnsupportedStanzaType),
-        ("<enable xmlns='urn:xmpp:sm:3'/>", UnsupportedStanzaType),
+        ("<inactive xmlns='urn:xmpp:csi:0'/>", UnsupportedStanzaType),
         ("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", UnsupportedStanzaType),
         ("<message><body></message>", NotWellFormed),
         ("<message><foo:body/></message>", NotWellFormed),

@@ -5,6 +5,7 @@ mod authentication;
 mod binding;
 mod errors;
 mod joined;
+mod management;
 mod split;
 mod starttls;
 
@@ -99,6 +100,13 @@ impl House {
                     None => Ok(account.with_resource(resource.as_deref().unwrap_or("chosen")).unwrap()),
                 };
                 self.stream.handle_bound(outcome);
+            }
+            Event::Answered(stanza) => self.stream.send(&stanza),
+            Event::Malformed { reply, error } => {
+                if let Some(reply) = &reply {
+                    self.stream.send(reply);
+                }
+                self.events.push(Event::Malformed { reply, error });
             }
             event => self.events.push(event),
         }
