@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Two people with slixmpp: they register, log in over STARTTLS and over direct TLS, add each other, chat, post,
-follow, and read back by pages; what one of them missed is there in order when he returns, and in his archive, and
-what one of his devices says and hears the other is told.
+follow, and read back by pages; what one of them missed is there in order when he returns, and in his archive, what one
+of his devices says and hears the other is told, and what he takes back is gone; and they share nodes of services.
 
     with_slixmpp.py --host 127.0.0.1 --port 5222 --tls-port 5223 --domain localhost --ca ca.pem
 
@@ -156,6 +156,89 @@ async def features_of(person):
     return info["disco_info"]["features"]
 
 
+async def retracts_afterwards(alice, bob, contact):
+    """bob takes back what he said: its place in alice's archive stays, and holds nothing of it any more."""
+    message = bob.make_message(mto=contact, mbody="Said in haste", mtype="chat")
+    message["id"] = f"haste-{uuid.uuid4().hex[:6]}"
+    message.send()
+    assert (await alice.next_chat())["body"] == "Said in haste"
+    retraction = bob.make_message(mto=contact, mbody="(took something back)", mtype="chat")
+    element = ET.SubElement(retraction.xml, "{urn:xmpp:message-retract:1}retract")
+    element.set("id", message["id"])
+    retraction.send()
+    await alice.next_chat()
+    found = [message async for message in alice.plugin["xep_0313"].iterate(with_jid=bob.boundjid.bare, rsm={"max": 5})]
+    texts = [str(one["mam_result"]["forwarded"]["stanza"].xml.findtext("{jabber:client}body")) for one in found]
+    assert "Said in haste" not in texts, texts
+    tombs = [one for one in found
+             if one["mam_result"]["forwarded"]["stanza"].xml.find("{urn:xmpp:message-retract:1}retracted") is not None]
+    assert len(tombs) == 1, texts
+    said("bob takes a message back: alice's archive keeps its place only")
+
+
+async def refused(request, condition):
+    """The error a request is answered with."""
+    try:
+        await request
+    except IqError as error:
+        assert error.condition == condition, error.condition
+        return
+    raise AssertionError(f"not refused with {condition}")
+
+
+EVENT = "{http://jabber.org/protocol/pubsub#event}"
+
+
+async def on_a_service(alice, bob, service):
+    """Nodes of a service with a domain of its own: made, written, read, shared, and taken away."""
+    owner, reader, plenty = alice.plugin["xep_0060"], bob.plugin["xep_0060"], {"timeout": PATIENCE}
+    info = await bob.plugin["xep_0030"].get_info(jid=service, **plenty)
+    assert ("pubsub", "service", None, None) in info["disco_info"]["identities"], info
+    node = f"news-{uuid.uuid4().hex[:6]}"
+    form = alice.plugin["xep_0004"].make_form(ftype="submit")
+    form.add_field("FORM_TYPE", ftype="hidden", value="http://jabber.org/protocol/pubsub#node_config")
+    form.add_field("pubsub#title", value="News")
+    form.add_field("pubsub#max_items", value="5")
+    await owner.create_node(service, node, config=form, **plenty)
+    await refused(owner.create_node(service, node, **plenty), "conflict")
+    config = await owner.get_node_config(service, node, **plenty)
+    assert config["pubsub_owner"]["configure"]["form"].get_values()["pubsub#title"] == "News"
+    nodes = await bob.plugin["xep_0030"].get_items(jid=service, **plenty)
+    assert (service, node, "News") in nodes["disco_items"]["items"], nodes
+
+    entry = ET.Element("{urn:example:news}news")
+    await refused(reader.publish(service, node, id="his", payload=entry, **plenty), "forbidden")
+    await reader.subscribe(service, node, **plenty)
+    for number in range(7):
+        entry = ET.Element("{urn:example:news}news")
+        entry.text = str(number)
+        await owner.publish(service, node, id=f"n{number}", payload=entry, **plenty)
+        heard = (await bob.next_event(node)).xml.find(f".//{EVENT}item")
+        assert heard is not None and heard.get("id") == f"n{number}", number
+        if number >= 5:
+            # The node keeps five: the oldest has made room.
+            gone = (await bob.next_event(node)).xml.find(f".//{EVENT}retract")
+            assert gone is not None and gone.get("id") == f"n{number - 5}", number
+    kept = await reader.get_items(service, node, **plenty)
+    assert sorted(item["id"] for item in kept["pubsub"]["items"]) == ["n2", "n3", "n4", "n5", "n6"], kept
+    subscribers = await owner.get_node_subscriptions(service, node, **plenty)
+    assert [str(one["jid"]) for one in subscribers["pubsub_owner"]["subscriptions"]] == [bob.boundjid.bare]
+
+    await owner.modify_affiliations(service, node, affiliations=[(bob.boundjid.bare, "publisher")], **plenty)
+    await reader.publish(service, node, id="his", payload=entry, **plenty)
+    await bob.next_event(node)
+    await bob.next_event(node)
+    mine = await reader.get_affiliations(service, **plenty)
+    assert (node, "publisher") in [(one["node"], one["affiliation"]) for one in mine["pubsub"]["affiliations"]], mine
+    await refused(reader.delete_node(service, node, **plenty), "forbidden")
+    await owner.purge(service, node, **plenty)
+    kept = await reader.get_items(service, node, **plenty)
+    assert not list(kept["pubsub"]["items"]), kept
+    await owner.delete_node(service, node, **plenty)
+    await refused(reader.get_items(service, node, **plenty), "item-not-found")
+    said(f"{service}: a node is made, followed, shared, emptied and deleted")
+
+
 async def story(options):
     tag = uuid.uuid4().hex[:8]
     alice_name, bob_name, password = f"alice-{tag}", f"bob-{tag}", "pässword 1"
@@ -255,6 +338,7 @@ async def story(options):
             copy = await asyncio.wait_for(phone.copies.get(), PATIENCE)
             assert copy["body"] == expected, copy
         await phone.leave()
+        await retracts_afterwards(alice, bob, alice.boundjid.full)
         said("his phone is told what his other device hears and says")
     ids, pages = await posts_by_pages(bob, alice.boundjid.bare, 5)
     assert ids == [f"post-{number}" for number in range(1, 13)], ids
@@ -263,6 +347,11 @@ async def story(options):
     while (await bob.next_event(MICROBLOG))["pubsub_event"]["items"]["item"]["id"] != "post-13":
         pass
     said("his subscription has lasted")
+
+    about = await alice.plugin["xep_0030"].get_items(jid=options.domain, timeout=PATIENCE)
+    for label in ("pubsub", "comments", "spaces"):
+        if any(item[0] == f"{label}.{options.domain}" for item in about["disco_items"]["items"]):
+            await on_a_service(alice, bob, f"{label}.{options.domain}")
 
     await bob.plugin["xep_0060"].unsubscribe(alice.boundjid.bare, MICROBLOG, timeout=PATIENCE)
     await alice.plugin["xep_0060"].retract(None, MICROBLOG, "post-13", notify=True, timeout=PATIENCE)

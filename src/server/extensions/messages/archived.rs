@@ -147,9 +147,17 @@ impl Delivery {
         if let Err(error) = committed {
             return self.failed(router, &stanza, &error).await;
         }
+        // Whoever hears of a retraction finds the tombstone.
+        if let Some(retraction) = Retraction::of(&stanza) {
+            let places = [sent.as_ref().map(|sent| sent.place), received.as_ref().map(|received| received.place)];
+            let ends = [(&sides.sender, to, true), (&sides.recipient, from, false)];
+            for ((ledger, contact, is_outgoing), place) in ends.into_iter().zip(places) {
+                if let (Some(ledger), Some(place)) = (ledger, place) {
+                    self.archive.retract(ledger, contact, is_outgoing, (&retraction, place)).await;
+                }
+            }
+        }
         let mut left = Vec::new();
-        let retraction = Retraction::of(&stanza);
-        let places = [sent.as_ref().map(|sent| sent.place), received.as_ref().map(|received| received.place)];
         match (sent, &sender) {
             (Some(sent), Some(sender)) => {
                 let is_copied = copies::of_sent(sender, &stanza);
@@ -189,13 +197,7 @@ impl Delivery {
         for Left { account, place } in left {
             self.offline.refer(&account, place).await;
         }
-        for ((ledger, contact, is_outgoing), place) in
-            [(sides.sender, to, true), (sides.recipient, from, false)].into_iter().zip(places)
-        {
-            let Some(ledger) = ledger else { continue };
-            if let (Some(retraction), Some(place)) = (&retraction, place) {
-                self.archive.retract(&ledger, contact, is_outgoing, (retraction, place)).await;
-            }
+        for ledger in [sides.sender, sides.recipient].into_iter().flatten() {
             self.archive.make_room(&ledger).await;
         }
     }
@@ -229,14 +231,14 @@ impl Delivery {
                     return self.failed(router, &stanza, &error).await;
                 }
                 let place = sent.place;
+                if let Some(retraction) = Retraction::of(&stanza) {
+                    self.archive.retract(&ledger, to, true, (&retraction, place)).await;
+                }
                 let ticket = is_copied.then(|| self.sent(sender, &stanza, &message, place));
                 let mut left = Vec::new();
                 self.land(router, sent, ticket, &mut left).await;
                 for Left { account, place } in left {
                     self.offline.refer(&account, place).await;
-                }
-                if let Some(retraction) = Retraction::of(&stanza) {
-                    self.archive.retract(&ledger, to, true, (&retraction, place)).await;
                 }
                 self.archive.make_room(&ledger).await;
             }
