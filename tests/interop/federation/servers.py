@@ -117,6 +117,19 @@ class Server:
     def links(self):
         raise NotImplementedError
 
+    def has_links_with(self, domain):
+        """Whether any stream with that domain is still up."""
+        up = set()
+        for line in self.text().splitlines():
+            field = dict(re.findall(r"\b(link|remote)=\"?([^\s\"]+)", line))
+            if field.get("remote") != domain:
+                continue
+            if "link up" in line:
+                up.add(field["link"])
+            elif "link down" in line:
+                up.discard(field["link"])
+        return bool(up)
+
     def is_bidirectional(self):
         """Whether a stream was made to carry stanzas both ways (XEP-0288)."""
         return False
