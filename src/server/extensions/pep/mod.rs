@@ -8,6 +8,7 @@ mod approval;
 mod contacts;
 mod discovery;
 mod expiry;
+mod features;
 mod last;
 mod lists;
 mod pending;
@@ -57,57 +58,6 @@ static SPEC: Spec = Spec {
     ],
     config: service::EXAMPLE,
 };
-
-/// Features of an account as a pubsub service (XEP-0060 section 10).
-const FEATURES: &[&str] = &[
-    "http://jabber.org/protocol/pubsub#access-authorize",
-    "http://jabber.org/protocol/pubsub#access-open",
-    "http://jabber.org/protocol/pubsub#access-presence",
-    "http://jabber.org/protocol/pubsub#access-roster",
-    "http://jabber.org/protocol/pubsub#access-whitelist",
-    "http://jabber.org/protocol/pubsub#auto-create",
-    "http://jabber.org/protocol/pubsub#auto-subscribe",
-    "http://jabber.org/protocol/pubsub#config-node",
-    "http://jabber.org/protocol/pubsub#config-node-max",
-    "http://jabber.org/protocol/pubsub#create-and-configure",
-    "http://jabber.org/protocol/pubsub#create-nodes",
-    "http://jabber.org/protocol/pubsub#delete-items",
-    "http://jabber.org/protocol/pubsub#delete-nodes",
-    "http://jabber.org/protocol/pubsub#filtered-notifications",
-    "http://jabber.org/protocol/pubsub#instant-nodes",
-    "http://jabber.org/protocol/pubsub#item-ids",
-    "http://jabber.org/protocol/pubsub#last-published",
-    "http://jabber.org/protocol/pubsub#leased-subscription",
-    "http://jabber.org/protocol/pubsub#manage-subscriptions",
-    "http://jabber.org/protocol/pubsub#member-affiliation",
-    "http://jabber.org/protocol/pubsub#meta-data",
-    "http://jabber.org/protocol/pubsub#modify-affiliations",
-    "http://jabber.org/protocol/pubsub#multi-items",
-    "http://jabber.org/protocol/pubsub#outcast-affiliation",
-    "http://jabber.org/protocol/pubsub#persistent-items",
-    "http://jabber.org/protocol/pubsub#presence-notifications",
-    "http://jabber.org/protocol/pubsub#presence-subscribe",
-    "http://jabber.org/protocol/pubsub#publish",
-    "http://jabber.org/protocol/pubsub#publish-node-full",
-    "http://jabber.org/protocol/pubsub#publish-only-affiliation",
-    "http://jabber.org/protocol/pubsub#publish-options",
-    "http://jabber.org/protocol/pubsub#publisher-affiliation",
-    "http://jabber.org/protocol/pubsub#pubsub-on-a-jid",
-    "http://jabber.org/protocol/pubsub#purge-nodes",
-    "http://jabber.org/protocol/pubsub#retract-items",
-    "http://jabber.org/protocol/pubsub#retrieve-affiliations",
-    "http://jabber.org/protocol/pubsub#retrieve-default",
-    "http://jabber.org/protocol/pubsub#retrieve-default-sub",
-    "http://jabber.org/protocol/pubsub#retrieve-items",
-    "http://jabber.org/protocol/pubsub#retrieve-subscriptions",
-    "http://jabber.org/protocol/pubsub#rsm",
-    "http://jabber.org/protocol/pubsub#subscribe",
-    "http://jabber.org/protocol/pubsub#subscription-notifications",
-    "http://jabber.org/protocol/pubsub#subscription-options",
-    ns::RSM,
-    ns::SOCIAL_FEED,
-    ns::MICROBLOG,
-];
 
 impl Pep {
     /// Pubsub over the kit's store, for the contacts that `contacts` knows. Starts the tasks that tell.
@@ -173,7 +123,7 @@ impl Extension for Pep {
         at.iq_set(To::ACCOUNT, ("pubsub", ns::PUBSUB_OWNER), &self, Self::set_owner);
         // It has a namespace, but no registry knows it as a feature.
         at.unfeature(To::ACCOUNT, ns::PUBSUB_OWNER);
-        for feature in FEATURES {
+        for feature in features::COMMON.iter().chain(features::ACCOUNT) {
             at.feature(To::ACCOUNT, feature);
         }
         let limits = self.limits;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use xmpp::{BareJid, ns};
 
-use super::{Pep, discovery, pending};
+use super::{Pep, discovery, features};
 use crate::config::{Config, ConfigError};
 use crate::extension::{Identity, Mount, Service, To};
 
@@ -127,51 +127,6 @@ impl Hosting {
     }
 }
 
-/// Features of a service (XEP-0060 section 10). The default access model is `open`; `authorize` and `whitelist` are there
-/// for who asks for them.
-const FEATURES: &[&str] = &[
-    "http://jabber.org/protocol/pubsub#access-authorize",
-    "http://jabber.org/protocol/pubsub#access-open",
-    "http://jabber.org/protocol/pubsub#access-whitelist",
-    "http://jabber.org/protocol/pubsub#auto-create",
-    "http://jabber.org/protocol/pubsub#config-node",
-    "http://jabber.org/protocol/pubsub#config-node-max",
-    "http://jabber.org/protocol/pubsub#create-and-configure",
-    "http://jabber.org/protocol/pubsub#create-nodes",
-    "http://jabber.org/protocol/pubsub#delete-items",
-    "http://jabber.org/protocol/pubsub#delete-nodes",
-    pending::GET_PENDING,
-    "http://jabber.org/protocol/pubsub#instant-nodes",
-    "http://jabber.org/protocol/pubsub#item-ids",
-    "http://jabber.org/protocol/pubsub#leased-subscription",
-    "http://jabber.org/protocol/pubsub#manage-subscriptions",
-    "http://jabber.org/protocol/pubsub#member-affiliation",
-    "http://jabber.org/protocol/pubsub#meta-data",
-    "http://jabber.org/protocol/pubsub#modify-affiliations",
-    "http://jabber.org/protocol/pubsub#multi-items",
-    "http://jabber.org/protocol/pubsub#outcast-affiliation",
-    "http://jabber.org/protocol/pubsub#persistent-items",
-    "http://jabber.org/protocol/pubsub#publish",
-    "http://jabber.org/protocol/pubsub#publish-node-full",
-    "http://jabber.org/protocol/pubsub#publish-only-affiliation",
-    "http://jabber.org/protocol/pubsub#publish-options",
-    "http://jabber.org/protocol/pubsub#publisher-affiliation",
-    "http://jabber.org/protocol/pubsub#purge-nodes",
-    "http://jabber.org/protocol/pubsub#retract-items",
-    "http://jabber.org/protocol/pubsub#retrieve-affiliations",
-    "http://jabber.org/protocol/pubsub#retrieve-default",
-    "http://jabber.org/protocol/pubsub#retrieve-default-sub",
-    "http://jabber.org/protocol/pubsub#retrieve-items",
-    "http://jabber.org/protocol/pubsub#retrieve-subscriptions",
-    "http://jabber.org/protocol/pubsub#rsm",
-    "http://jabber.org/protocol/pubsub#subscribe",
-    "http://jabber.org/protocol/pubsub#subscription-notifications",
-    "http://jabber.org/protocol/pubsub#subscription-options",
-    ns::RSM,
-    ns::SOCIAL_FEED,
-    ns::MICROBLOG,
-];
-
 impl Pep {
     /// Mounts the services, each an item of its host.
     pub(super) fn mount_services(self: &Arc<Self>, at: &mut Mount) {
@@ -182,7 +137,7 @@ impl Pep {
         at.iq_set(To::SERVICE, ("pubsub", ns::PUBSUB_OWNER), self, Self::set_owner);
         at.iq_set(To::SERVICE, ("command", ns::COMMANDS), self, Self::command);
         at.unfeature(To::SERVICE, ns::PUBSUB_OWNER);
-        for feature in FEATURES {
+        for feature in features::COMMON.iter().chain(features::SERVICE) {
             at.feature(To::SERVICE, feature);
         }
         let limits = self.limits_of(pubsub::Home::Service);
