@@ -86,6 +86,10 @@ pub const ARCHIVE_EXTENDED: &str = "urn:xmpp:mam:2#extended";
 pub const HINTS: &str = "urn:xmpp:hints";
 /// XEP-0352: Client State Indication.
 pub const CLIENT_STATES: &str = "urn:xmpp:csi:0";
+/// XEP-0357: Push Notifications.
+pub const PUSH: &str = "urn:xmpp:push:0";
+/// XEP-0357: Push Notifications, the form that sums up.
+pub const PUSH_SUMMARY: &str = "urn:xmpp:push:summary";
 /// XEP-0359: Unique and Stable Stanza IDs.
 pub const STANZA_IDS: &str = "urn:xmpp:sid:0";
 /// XEP-0424: Message Retraction.

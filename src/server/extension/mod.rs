@@ -6,6 +6,7 @@
 
 mod moments;
 mod mount;
+mod occasion;
 mod pending;
 mod spec;
 
@@ -18,6 +19,7 @@ use xmpp::{BareJid, Element, Jid, Stanza, StanzaError};
 
 pub use self::moments::Listener;
 pub use self::mount::{FormSource, Identity, IqHandler, Mount, Service, Wiring};
+pub use self::occasion::{Occasion, OccasionKind};
 pub use self::pending::{BoxFuture, Pending};
 pub use self::spec::{Spec, Support, Xep};
 use crate::router::Router;

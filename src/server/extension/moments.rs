@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xmpp::{BareJid, FullJid, Jid, Stanza};
 
-use super::Pending;
+use super::{Occasion, Pending};
 use crate::runtime::Timestamp;
 use crate::session::Session;
 use crate::session::interest::{Claim, Interest};
@@ -49,6 +49,10 @@ pub trait Listener: Send + Sync + 'static {
     /// The presence subscription between a local account and a contact changed; `may_see` tells whether the contact
     /// may now see the account's presence, `sees` whether the account sees the contact's.
     fn subscription_changed(&self, account: &BareJid, contact: &BareJid, may_see: bool, sees: bool) -> Pending<()> {
+        Pending::now(())
+    }
+    /// Something happened that `account` may want to be woken for, if it is not awake.
+    fn deserves_waking(&self, account: &BareJid, occasion: &Occasion<'_>) -> Pending<()> {
         Pending::now(())
     }
     /// A local account blocked or unblocked `other`.

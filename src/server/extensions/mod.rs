@@ -14,6 +14,7 @@ pub mod pep;
 pub mod ping;
 pub mod presence;
 pub mod private;
+pub mod push;
 pub mod register;
 pub mod roster;
 pub mod time;
@@ -68,6 +69,7 @@ pub fn furnish(
         time::Time::new(kit),
         register::Register::new(kit, accounts, config),
         private::Private::new(kit, config),
+        push::Push::new(kit, &books, sections.take("push")?)?,
         vcard::Vcard::new(kit, config),
         pep::Pep::new(kit, accounts, Arc::new(pep::Rosters::new(&books)), config, pubsub),
     ])

@@ -147,6 +147,12 @@ impl Session {
         self.state().available.as_ref().map(|available| available.priority)
     }
 
+    /// Whether what happens for the account reaches this resource at once: it is there to be told, and takes messages.
+    #[must_use]
+    pub fn is_awake(&self) -> bool {
+        !self.mailbox.is_closed() && self.priority().is_some_and(|priority| priority >= 0)
+    }
+
     /// Notes that bytes came at `now`.
     pub fn heard(&self, now: Timestamp) {
         self.heard.store(now, Ordering::Relaxed);

@@ -11,6 +11,7 @@ pub mod elements;
 pub mod nodes;
 pub mod offline;
 mod open;
+pub mod push;
 pub mod roster;
 mod row;
 pub mod turns;
@@ -39,6 +40,8 @@ pub enum Table {
     Vcard = 0x15,
     /// account -> last presence and when.
     LastSeen = 0x16,
+    /// account, service, node -> how to publish what wakes a device.
+    PushServices = 0x17,
     /// home -> how many nodes; home, node -> configuration, counters.
     Nodes = 0x20,
     /// node, sequence -> item.

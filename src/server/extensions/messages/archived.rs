@@ -183,6 +183,7 @@ impl Delivery {
                 if is_kept {
                     self.offline.somebody_came(account).await;
                 }
+                self.wake(router, &stanza, None).await;
             }
             None => {
                 let is_copied = copies::of_received(None, &stanza);

@@ -7,6 +7,7 @@ mod archived;
 mod clean;
 mod copies;
 mod salvage;
+pub(super) mod waking;
 
 use std::sync::{Arc, Weak};
 
@@ -73,7 +74,8 @@ impl Delivery {
     async fn keep(&self, router: &Router, account: &BareJid, stanza: Stanza) {
         let bounced = stanza.clone();
         match self.offline.keep(account, stanza).await {
-            Ok(Outcome::Kept | Outcome::Worthless) => {}
+            Ok(Outcome::Kept) => self.wake(router, &bounced, None).await,
+            Ok(Outcome::Worthless) => {}
             Ok(Outcome::Refused) => router.bounce(&bounced, &StanzaError::service_unavailable()).await,
             Err(error) => {
                 tracing::error!(%account, %error, "a message could not be kept");
@@ -95,6 +97,13 @@ impl Delivery {
         let present = Present::of(&router, to);
         let is_copied = copies::of_received(present.named.as_deref(), &stanza);
         match present.give(&stanza.head, sender.as_deref(), is_copied, &mut render) {
+            Ok(()) if Self::sleeps_through(present.named.as_ref(), to, &stanza) => {
+                let delivery = self.clone();
+                Box::pin(async move {
+                    let resource = stanza.head.to.as_ref().and_then(Jid::resource);
+                    delivery.wake(&router, &stanza, resource).await;
+                })
+            }
             Ok(()) => Box::pin(std::future::ready(())),
             Err(recipient) => {
                 let delivery = self.clone();

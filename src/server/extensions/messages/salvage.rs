@@ -29,7 +29,10 @@ impl Delivery {
                 Kind::Message(_) if is_own => {}
                 Kind::Message(_) => match archived_at(&stanza) {
                     Some(place) => self.salvage_archived(&router, session, stanza, place).await,
-                    None if self.offline.was_kept(&stanza) => self.offline.keep_again(stanza).await,
+                    None if self.offline.was_kept(&stanza) => {
+                        self.wake(&router, &stanza, None).await;
+                        self.offline.keep_again(stanza).await;
+                    }
                     None => self.plain(std::sync::Arc::clone(&router), None, stanza).await,
                 },
                 Kind::Iq(_) if may_be_answered(stanza.head.kind) && stanza.head.from.is_some() => {
@@ -43,6 +46,7 @@ impl Delivery {
     /// An archived message is never bounced, and never given to who had a copy.
     async fn salvage_archived(&self, router: &Router, lost: &Session, stanza: Stanza, place: Place) {
         let Some(to) = &stanza.head.to else { return };
+        self.wake(router, &stanza, Some(lost.jid.resource())).await;
         let mut present = Present::of(router, to);
         let was_told = |session: &Session| {
             let state = session.state();

@@ -12,6 +12,7 @@ use xmpp::stanza::{Kind, PresenceType};
 use xmpp::{BareJid, Jid, Stanza, StanzaError};
 
 use super::{Announcer, Presence};
+use crate::extension::{Occasion, OccasionKind};
 use crate::extensions::roster::Refused;
 use crate::extensions::roster::book::{Audience, Counts, Decided, Edit};
 use crate::extensions::roster::books::full;
@@ -64,6 +65,8 @@ fn apply(before: &Contact, to: &Transition) -> Contact {
 struct Done {
     before: Subscription,
     transition: Transition,
+    /// The contact asks, and had not asked before.
+    is_request: bool,
 }
 
 impl Presence {
@@ -85,7 +88,7 @@ impl Presence {
             if after.is_listed && !before.is_listed && counts.listed >= items_max {
                 return Err(Refused::Answer(full()));
             }
-            let then = Done { before: before.subscription, transition };
+            let then = Done { before: before.subscription, transition, is_request: false };
             Ok(Decided { edit: Edit::Put(after), told: None, is_pushed_anyway: false, then })
         };
         let (unsettled, done) = match self.books.begin(&account, &contact, decide).await {
@@ -95,7 +98,7 @@ impl Presence {
                 return self.bounce(&stanza, &refused.into()).await;
             }
         };
-        let Done { before, transition } = done;
+        let Done { before, transition, .. } = done;
         if transition.disclosure == Disclosure::Unavailable {
             self.announcer.withdraw(&account, &contact).await;
         }
@@ -137,8 +140,9 @@ impl Presence {
         let decide = |before: &Contact, counts: Counts| {
             let transition = inbound(State::of(before), before.is_approved, action);
             let mut after = apply(before, &transition);
-            let then = Done { before: before.subscription, transition };
-            if transition.state.pending_in() && before.request.is_none() {
+            let is_request = transition.state.pending_in() && before.request.is_none();
+            let then = Done { before: before.subscription, transition, is_request };
+            if is_request {
                 if counts.requests >= REQUESTS_MAX {
                     tracing::info!(%account, %contact, "a request is ignored: too many wait for an answer");
                     return Ok::<_, Fault>(Decided {
@@ -154,14 +158,15 @@ impl Presence {
             let told = transition.passes.then(|| (bytes.clone(), audience));
             Ok(Decided { edit: Edit::Put(after), told, is_pushed_anyway: false, then: Some(then) })
         };
-        let (unsettled, Done { before, transition }) = match self.books.begin(&account, &contact, decide).await {
-            Ok((unsettled, Some(done))) => (unsettled, done),
-            Ok((_, None)) => return,
-            Err(error) => {
-                tracing::error!(%account, %contact, %error, "a subscription could not be changed");
-                return;
-            }
-        };
+        let (unsettled, Done { before, transition, is_request }) =
+            match self.books.begin(&account, &contact, decide).await {
+                Ok((unsettled, Some(done))) => (unsettled, done),
+                Ok((_, None)) => return,
+                Err(error) => {
+                    tracing::error!(%account, %contact, %error, "a subscription could not be changed");
+                    return;
+                }
+            };
         let reply = transition.reply.map(|reply| {
             let reply = Stanza::new(Kind::Presence(presence_type(reply))).from(account.clone());
             let mut reply = reply.to(contact.clone());
@@ -170,6 +175,7 @@ impl Presence {
         });
         let is_hidden = transition.disclosure == Disclosure::Unavailable;
         let announcer = Arc::clone(&self.announcer);
+        let (asked, asks) = (account.clone(), is_request.then(|| Jid::from(&contact)));
         if self.is_local(&contact) {
             self.books.settle(unsettled, async {}).await;
             if is_hidden {
@@ -190,6 +196,10 @@ impl Presence {
                 follow(announcer, account, contact, before, transition).await;
             };
             self.books.settled(unsettled, next).await;
+        }
+        if let (Some(from), Some(router)) = (asks, self.router.upgrade()) {
+            let occasion = Occasion::new(OccasionKind::Subscription, &from);
+            router.tell(|listener| listener.deserves_waking(&asked, &occasion)).await;
         }
     }
 
