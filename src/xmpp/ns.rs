@@ -32,12 +32,18 @@ pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
 /// XEP-0033: Extended Stanza Addressing.
 pub const ADDRESS: &str = "http://jabber.org/protocol/address";
+/// XEP-0012: Last Activity.
+pub const LAST: &str = "jabber:iq:last";
+/// XEP-0048: Bookmark Storage, also the name of its node.
+pub const BOOKMARK_STORAGE: &str = "storage:bookmarks";
 /// XEP-0049: Private XML Storage.
 pub const PRIVATE: &str = "jabber:iq:private";
 /// XEP-0050: Ad-Hoc Commands.
 pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// XEP-0054: vcard-temp.
 pub const VCARD: &str = "vcard-temp";
+/// XEP-0055: Jabber Search.
+pub const SEARCH: &str = "jabber:iq:search";
 /// XEP-0059: Result Set Management.
 pub const RSM: &str = "http://jabber.org/protocol/rsm";
 /// XEP-0060: Publish-Subscribe.
@@ -52,14 +58,24 @@ pub const PUBSUB_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
 pub const REGISTER: &str = "jabber:iq:register";
 /// XEP-0077: In-Band Registration, stream feature.
 pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+/// XEP-0084: User Avatar, the image and the name of its node.
+pub const AVATAR_DATA: &str = "urn:xmpp:avatar:data";
+/// XEP-0084: User Avatar, what images there are, and the name of their node.
+pub const AVATAR_METADATA: &str = "urn:xmpp:avatar:metadata";
 /// XEP-0092: Software Version.
 pub const VERSION: &str = "jabber:iq:version";
 /// XEP-0115: Entity Capabilities.
 pub const CAPS: &str = "http://jabber.org/protocol/caps";
 /// XEP-0131: Stanza Headers and Internet Metadata, as XEP-0060 uses it for subids.
 pub const SHIM: &str = "http://jabber.org/protocol/shim";
+/// XEP-0153: vCard-Based Avatars, the hash in presence.
+pub const VCARD_UPDATE: &str = "vcard-temp:x:update";
+/// XEP-0157: Contact Addresses for XMPP Services.
+pub const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
 /// XEP-0160: Best Practices for Handling Offline Messages (a disco feature).
 pub const OFFLINE: &str = "msgoffline";
+/// XEP-0172: User Nickname, also the name of its node.
+pub const NICK: &str = "http://jabber.org/protocol/nick";
 /// XEP-0191: Blocking Command.
 pub const BLOCKING: &str = "urn:xmpp:blocking";
 /// XEP-0191: Blocking Command, errors.
@@ -72,10 +88,18 @@ pub const ACKS: &str = "urn:xmpp:sm:3";
 pub const TIME: &str = "urn:xmpp:time";
 /// XEP-0203: Delayed Delivery.
 pub const DELAY: &str = "urn:xmpp:delay";
+/// XEP-0215: External Service Discovery.
+pub const EXTERNAL_SERVICES: &str = "urn:xmpp:extdisco:2";
 /// XEP-0280: Message Carbons.
 pub const CARBONS: &str = "urn:xmpp:carbons:2";
 /// XEP-0280: Message Carbons, the rules of its section 6.1.
 pub const CARBONS_RULES: &str = "urn:xmpp:carbons:rules:0";
+/// XEP-0283: Moved, also the name of its node.
+pub const MOVED: &str = "urn:xmpp:moved:1";
+/// XEP-0292: vCard4 Over XMPP, the card (RFC 6351).
+pub const VCARD4: &str = "urn:ietf:params:xml:ns:vcard-4.0";
+/// XEP-0292: vCard4 Over XMPP, the node.
+pub const VCARD4_NODE: &str = "urn:xmpp:vcard4";
 /// XEP-0297: Stanza Forwarding.
 pub const FORWARD: &str = "urn:xmpp:forward:0";
 /// XEP-0313: Message Archive Management.
@@ -92,6 +116,18 @@ pub const PUSH: &str = "urn:xmpp:push:0";
 pub const PUSH_SUMMARY: &str = "urn:xmpp:push:summary";
 /// XEP-0359: Unique and Stable Stanza IDs.
 pub const STANZA_IDS: &str = "urn:xmpp:sid:0";
+/// XEP-0377: Blocking Command Reports.
+pub const REPORTING: &str = "urn:xmpp:reporting:1";
+/// XEP-0398: User Avatar to vCard-Based Avatars Conversion.
+pub const AVATAR_CONVERSION: &str = "urn:xmpp:pep-vcard-conversion:0";
+/// XEP-0402: PEP Native Bookmarks, also the name of its node.
+pub const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
+/// XEP-0402: PEP Native Bookmarks, in step with private XML storage.
+pub const BOOKMARKS_COMPAT: &str = "urn:xmpp:bookmarks:1#compat";
+/// XEP-0402: PEP Native Bookmarks, in step with the node of XEP-0048.
+pub const BOOKMARKS_COMPAT_PEP: &str = "urn:xmpp:bookmarks:1#compat-pep";
+/// XEP-0411: Bookmarks Conversion.
+pub const BOOKMARKS_CONVERSION: &str = "urn:xmpp:bookmarks-conversion:0";
 /// XEP-0424: Message Retraction.
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 /// XEP-0424: Message Retraction, of messages in an archive.
@@ -128,6 +164,10 @@ pub const PRE_AUTHENTICATED_FEATURE: &str = "urn:xmpp:ibr-token:0";
 pub const SOCIAL_FEED: &str = "urn:xmpp:pubsub-social-feed:1";
 /// XEP-0478: Stream Limits Advertisement.
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
+/// XEP-0455: Service Outage Status.
+pub const OUTAGE_STATUS: &str = "urn:xmpp:sos:0";
+/// XEP-0504: Data Policy.
+pub const DATA_POLICY: &str = "urn:xmpp:data-policy:0";
 /// RFC 4287: Atom.
 pub const ATOM: &str = "http://www.w3.org/2005/Atom";
 /// XML itself (`xml:lang`).

@@ -4,6 +4,8 @@
 
 pub mod microblog;
 
+use xmpp::ns;
+
 use crate::config::{AccessModel, Bound, NodeConfig, SendLast};
 use crate::model::{Home, Limits};
 
@@ -25,12 +27,26 @@ pub fn default_config(home: Home, node: &str, limits: &Limits) -> NodeConfig {
             ..base
         };
     }
+    if home == Home::Account && node == ns::BOOKMARK_STORAGE {
+        // XEP-0048 section 3.1: one item, for oneself.
+        return NodeConfig { access_model: AccessModel::Whitelist, ..base };
+    }
     base
 }
 
 /// Nodes that are one person's own list: bookmarks (XEP-0402 section 3.2) and what was displayed (XEP-0490 section 3).
 /// Their clients ask for this configuration themselves; one that forgets should not publish a private list.
-const PRIVATE_LISTS: &[&str] = &["urn:xmpp:bookmarks:1", "urn:xmpp:mds:displayed:0"];
+const PRIVATE_LISTS: &[&str] = &[ns::BOOKMARKS, "urn:xmpp:mds:displayed:0"];
+
+/// Nodes of accounts that hold one kind of element, which other protocols show in another form: what is no such element
+/// could not be.
+const KINDS: &[(&str, &str, &str)] = &[
+    (ns::AVATAR_DATA, "data", ns::AVATAR_DATA),
+    (ns::AVATAR_METADATA, "metadata", ns::AVATAR_METADATA),
+    (ns::BOOKMARKS, "conference", ns::BOOKMARKS),
+    (ns::BOOKMARK_STORAGE, "storage", ns::BOOKMARK_STORAGE),
+    (ns::VCARD4_NODE, "vcard", ns::VCARD4),
+];
 
 /// Whether items of the node are never trimmed by count, whatever anyone configures.
 #[must_use]
@@ -41,5 +57,7 @@ pub fn keeps_everything(node: &str) -> bool {
 /// Whether the node takes a payload of that name and namespace.
 #[must_use]
 pub fn takes_payload(node: &str, name: &str, namespace: &str) -> bool {
-    microblog::takes_payload(node, name, namespace)
+    let kind = KINDS.iter().find(|(known, ..)| *known == node);
+    kind.is_none_or(|(_, wanted, ns)| name == *wanted && namespace == *ns)
+        && microblog::takes_payload(node, name, namespace)
 }

@@ -3,6 +3,7 @@
 //! Extensions are built in an order the compiler checks: what one needs of another is an argument.
 
 pub mod archive;
+pub mod avatar;
 pub mod blocking;
 pub mod caps;
 pub mod carbons;
@@ -43,6 +44,7 @@ pub fn furnish(
     let archive = archive::Archive::new(kit, &books, sections.take("archive")?)?;
     let offline = offline::Offline::new(kit, &archive, config);
     let delivery = messages::Delivery::new(kit, accounts, &offline, &archive);
+    let portraits = avatar::Portraits::new(kit);
     let needs = presence::Needs {
         accounts,
         books: &books,
@@ -50,14 +52,19 @@ pub fn furnish(
         announcer: &announcer,
         offline: &offline,
         delivery: &delivery,
+        portraits: &portraits,
     };
+    let presence = presence::Presence::new(kit, &needs, config);
+    let cards = vcard::Cards::new(kit, &portraits, &presence);
     let pubsub = pep::Hosting::new(config, sections.take("pubsub")?)?;
+    let contacts = Arc::new(pep::Rosters::new(&books));
+    let pep = pep::Pep::new(kit, accounts, contacts, config, pubsub, vec![Arc::<vcard::Cards>::clone(&cards)]);
     Ok(vec![
         disco::Disco::new(kit),
         // First of the guards: what is blocked is nobody else's business.
         blocking::Blocking::new(kit, &blocks, &announcer, config),
         roster::Roster::new(&books, &announcer, config),
-        presence::Presence::new(kit, &needs, config),
+        presence,
         delivery,
         archive::Service::new(&archive, &offline, config),
         offline,
@@ -70,8 +77,8 @@ pub fn furnish(
         register::Register::new(kit, accounts, config),
         private::Private::new(kit, config),
         push::Push::new(kit, &books, sections.take("push")?)?,
-        vcard::Vcard::new(kit, config),
-        pep::Pep::new(kit, accounts, Arc::new(pep::Rosters::new(&books)), config, pubsub),
+        vcard::Vcard::new(kit, &cards, &pep, config),
+        pep,
     ])
 }
 

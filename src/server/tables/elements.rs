@@ -83,17 +83,20 @@ impl Vcards {
         row.map(|row| read(row, "vCards")).transpose()
     }
 
-    /// Keeps `element` as the vCard of `account`. Durable when it resolves.
-    pub async fn put(&self, account: &str, element: &[u8]) -> Result<(), CommitError> {
-        let mut batch = Batch::new();
+    /// Has `batch` keep `element` as the vCard of `account`.
+    pub fn put_in(&self, batch: &mut Batch, account: &str, element: &[u8]) {
         batch.put(Table::Vcard.key().str(account), write(element));
-        self.store.commit_durably(batch).await
+    }
+
+    /// Has `batch` delete the vCard of `account`.
+    pub fn remove_in(&self, batch: &mut Batch, account: &str) {
+        batch.delete(Table::Vcard.key().str(account));
     }
 
     /// Deletes the vCard of `account`.
     pub async fn delete(&self, account: &str) -> Result<(), CommitError> {
         let mut batch = Batch::new();
-        batch.delete(Table::Vcard.key().str(account));
+        self.remove_in(&mut batch, account);
         self.store.commit_durably(batch).await
     }
 }
@@ -125,8 +128,10 @@ mod tests {
         elements.delete(juliet).await.unwrap();
         assert!(elements.get(juliet, "exodus:prefs", "exodus").await.unwrap().is_none());
 
-        let vcards = Vcards::new(store);
-        vcards.put(juliet, b"<vCard/>").await.unwrap();
+        let vcards = Vcards::new(Arc::clone(&store));
+        let mut batch = Batch::new();
+        vcards.put_in(&mut batch, juliet, b"<vCard/>");
+        store.commit_durably(batch).await.unwrap();
         assert_eq!(vcards.get(juliet).await.unwrap().unwrap(), &b"<vCard/>"[..]);
         vcards.delete(juliet).await.unwrap();
         assert!(vcards.get(juliet).await.unwrap().is_none());

@@ -14,8 +14,10 @@ mod lists;
 mod pending;
 mod serve;
 mod service;
+pub mod step;
 
 pub use contacts::Rosters;
+pub use serve::Failure;
 pub use service::{Create, Hosting, Section};
 
 use std::sync::{Arc, Weak};
@@ -31,6 +33,7 @@ use crate::router::Router;
 use crate::runtime::{Clock, Ids};
 use crate::tables::accounts::Accounts;
 use crate::tables::nodes::{Nodes, NodesLimits};
+use crate::tables::turns::Turns;
 
 /// Pubsub at accounts and services.
 pub struct Pep {
@@ -44,6 +47,9 @@ pub struct Pep {
     ids: Arc<dyn Ids>,
     limits: Limits,
     hosting: Hosting,
+    mirrors: Vec<Arc<dyn step::Mirror>>,
+    /// Held by who changes several of an account's nodes at once.
+    turns: Turns,
 }
 
 static SPEC: Spec = Spec {
@@ -60,7 +66,8 @@ static SPEC: Spec = Spec {
 };
 
 impl Pep {
-    /// Pubsub over the kit's store, for the contacts that `contacts` knows. Starts the tasks that tell.
+    /// Pubsub over the kit's store, for the contacts that `contacts` knows; `mirrors` keep something in step with nodes of
+    /// accounts. Starts the tasks that tell.
     #[must_use]
     pub fn new(
         kit: &Kit,
@@ -68,6 +75,7 @@ impl Pep {
         contacts: Arc<dyn Contacts>,
         config: &Config,
         hosting: Hosting,
+        mirrors: Vec<Arc<dyn step::Mirror>>,
     ) -> Arc<Self> {
         let bounds = &config.limits;
         let limits = Limits {
@@ -84,7 +92,8 @@ impl Pep {
         let ids = Arc::clone(&kit.ids);
         let fanout = Fanout::start(router.clone(), Arc::clone(&nodes), Arc::clone(&contacts), Arc::clone(&ids));
         let (accounts, clock) = (Arc::clone(accounts), Arc::clone(&kit.clock));
-        Arc::new(Self { router, nodes, fanout, contacts, accounts, clock, ids, limits, hosting })
+        let turns = Turns::default();
+        Arc::new(Self { router, nodes, fanout, contacts, accounts, clock, ids, limits, hosting, mirrors, turns })
     }
 
     /// The bounds in a home of that kind.

@@ -12,15 +12,16 @@ use xmpp::stanza::Content;
 use xmpp::{BareJid, Stanza, StanzaError, ns};
 
 use super::{Pep, home_of};
-use crate::extension::{Answer, Asked, Reply, fault};
+use crate::extension::{Answer, Asked, BoxFuture, Reply, fault};
 use crate::fanout::Job;
 use crate::tables::nodes::{Entry, Held, Number};
 
 /// How often a request is decided anew because somebody else was first. The turnstile makes that rare.
-const ATTEMPTS: usize = 4;
+pub(super) const ATTEMPTS: usize = 4;
 
 /// Why a request came to nothing.
-pub(super) enum Failure {
+#[derive(Debug)]
+pub enum Failure {
     /// The engine said no.
     Refused(Refusal),
     /// Ours.
@@ -49,10 +50,35 @@ impl From<Failure> for StanzaError {
 }
 
 /// What came of a change.
-struct Changed {
-    reply: pubsub::Reply,
+pub(super) struct Changed {
+    pub(super) reply: pubsub::Reply,
     /// Tells the fan-out that it may begin; absent when there is nothing to tell.
-    go: Option<oneshot::Sender<bool>>,
+    pub(super) go: Option<oneshot::Sender<bool>>,
+    /// The same for each node that changed, where several did.
+    pub(super) goes: Vec<oneshot::Sender<bool>>,
+    /// To be done when everybody is being told.
+    pub(super) after: Option<BoxFuture<()>>,
+}
+
+impl Changed {
+    /// One node changed.
+    fn one(reply: pubsub::Reply, go: Option<oneshot::Sender<bool>>) -> Self {
+        Self { reply, go, goes: Vec::new(), after: None }
+    }
+
+    /// It is durable: those who should hear of it do.
+    pub(super) fn tell(self) {
+        for go in self.go.into_iter().chain(self.goes) {
+            let _told = go.send(true);
+        }
+    }
+
+    /// It may be lost: nobody hears of it.
+    pub(super) fn abandon(self) {
+        for go in self.go.into_iter().chain(self.goes) {
+            let _nobody = go.send(false);
+        }
+    }
 }
 
 impl Pep {
@@ -80,7 +106,11 @@ impl Pep {
         let request = request.map_err(|refusal| refusal.to_error())?;
         let caller = Caller::new(asked.caller.jid.clone());
         if request.is_change() {
-            let changed = match self.change(&asked.to, &caller, request).await {
+            let changed = match self.mirror_of(&asked.to, &request) {
+                Some(mirror) => self.change_in_step(mirror.as_ref(), &asked.to, &caller, &request).await,
+                None => self.change(&asked.to, &caller, request).await,
+            };
+            let changed = match changed {
                 Err(Failure::Refused(Refusal::Unmodified(entries))) => return self.unmodified(&asked, *entries).await,
                 other => other?,
             };
@@ -94,19 +124,21 @@ impl Pep {
     }
 
     /// The answer first, then the notices: who publishes knows that it did before it hears of it.
-    async fn answer_change(&self, asked: &Asked, changed: Changed, namespace: &'static str) -> Answer {
+    async fn answer_change(&self, asked: &Asked, mut changed: Changed, namespace: &'static str) -> Answer {
         let reply = match render(&changed.reply, home_of(&asked.to)) {
             Rendered::Payload(bytes) => Stanza::iq_result_bytes(&asked.stanza.head, "pubsub", namespace, &bytes),
             Rendered::Empty | Rendered::List(_) => Stanza::iq_result(&asked.stanza.head, None),
         };
         self.deliver(asked, reply).await;
-        if let Some(go) = changed.go {
-            let _told = go.send(true);
+        let after = changed.after.take();
+        changed.tell();
+        if let Some(after) = after {
+            after.await;
         }
         Ok(Reply::Sent)
     }
 
-    pub(super) async fn deliver(&self, asked: &Asked, reply: Stanza) {
+    pub(in crate::extensions) async fn deliver(&self, asked: &Asked, reply: Stanza) {
         match (&asked.caller.session, self.router.upgrade()) {
             (Some(session), _) => drop(session.deliver(reply.render())),
             (None, Some(router)) => router.answer(reply).await,
@@ -150,9 +182,7 @@ impl Pep {
                     None => Ok(()),
                 };
                 if let Err(error) = durable {
-                    if let Some(go) = changed.go {
-                        let _nobody = go.send(false);
-                    }
+                    changed.abandon();
                     return Err(error.into());
                 }
                 return Ok(changed);
@@ -163,10 +193,7 @@ impl Pep {
 
     /// A change that the house itself makes in the caller's name, and tells of.
     pub(super) async fn do_change(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
-        let changed = self.change(home, caller, request).await?;
-        if let Some(go) = changed.go {
-            let _told = go.send(true);
-        }
+        self.change(home, caller, request).await?.tell();
         Ok(())
     }
 
@@ -187,7 +214,7 @@ impl Pep {
         }
         let Decision { changes, reply, notices } = decide(&view, caller, request, self.now())?;
         if changes.is_empty() && notices.is_empty() {
-            return Ok(Some((None, Changed { reply, go: None })));
+            return Ok(Some((None, Changed::one(reply, None))));
         }
         let mut number = Number::default();
         if held.is_none() {
@@ -212,7 +239,7 @@ impl Pep {
             _ => None,
         };
         drop(turnstile);
-        Ok(Some((receipt, Changed { reply, go })))
+        Ok(Some((receipt, Changed::one(reply, go))))
     }
 
     /// The id of a publish, if it may be taken for new without looking: almost every post has an id nobody used. The
@@ -334,7 +361,7 @@ impl Pep {
     }
 }
 
-fn broken(error: CommitError) -> Fault {
+pub(super) fn broken(error: CommitError) -> Fault {
     match error {
         CommitError::Fault(fault) => fault,
         other => Fault::new(other.to_string()),

@@ -59,7 +59,7 @@ pub(super) fn frame(to: Jid, shared: &Bytes) -> Frame {
 }
 
 /// The stanza that [`frame`] stands for.
-fn stanza_of(to: Jid, shared: &Bytes) -> Option<Stanza> {
+pub(super) fn stanza_of(to: Jid, shared: &Bytes) -> Option<Stanza> {
     let mut out = Vec::with_capacity(shared.len() + 64);
     frame(to, shared).write(&mut out);
     Stanza::parse(out.into(), &Limits::server()).ok()

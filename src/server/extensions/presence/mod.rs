@@ -21,8 +21,9 @@ use xmpp::{BareJid, Jid, Stanza, StanzaError, ns};
 
 use self::afar::Afar;
 pub use self::announce::Announcer;
-use self::announce::{frame, shared, unavailable};
+use self::announce::{frame, shared, stanza_of, unavailable};
 use self::subscriptions::action;
+use super::avatar::Portraits;
 use super::blocking::{Blocks, blocked};
 use super::messages::Delivery;
 use super::offline::Offline;
@@ -50,6 +51,7 @@ pub struct Presence {
     delivery: Arc<Delivery>,
     items_max: usize,
     directed_max: usize,
+    portraits: Arc<Portraits>,
 }
 
 static SPEC: Spec = Spec { name: "presence", xeps: &[], config: "" };
@@ -69,6 +71,8 @@ pub struct Needs<'a> {
     pub offline: &'a Arc<Offline>,
     /// What a resource left behind.
     pub delivery: &'a Arc<Delivery>,
+    /// What its presence says of somebody's avatar.
+    pub portraits: &'a Arc<Portraits>,
 }
 
 impl Presence {
@@ -86,6 +90,7 @@ impl Presence {
             delivery: Arc::clone(needs.delivery),
             items_max: config.limits.roster_items_max,
             directed_max: config.limits.directed_presences_max,
+            portraits: Arc::clone(needs.portraits),
         })
     }
 
@@ -137,14 +142,15 @@ impl Presence {
     }
 
     /// Initial and subsequent presence (sections 4.2.2 and 4.4.2).
-    async fn update(&self, account: &BareJid, session: &Arc<Session>, stanza: Stanza) {
+    async fn update(&self, account: &BareJid, session: &Arc<Session>, mut stanza: Stanza) {
         let Some(router) = self.router.upgrade() else { return };
         let priority = match priority(&stanza.content) {
             Ok(priority) => priority,
             Err(error) => return self.bounce(&stanza, &error).await,
         };
-        let shared = shared(&stanza);
         let content = stanza.content.as_bytes().clone();
+        self.portraits.dress(account.as_str(), &mut stanza, false);
+        let shared = shared(&stanza);
         let before = {
             let mut state = session.state();
             let before = state.available.take();
@@ -174,6 +180,34 @@ impl Presence {
             router.tell(|listener| listener.became_available(session)).await;
         }
         router.tell(|listener| listener.presence_updated(session)).await;
+    }
+
+    /// Whether the account has any session.
+    pub(super) fn is_online(&self, account: &BareJid) -> bool {
+        self.router.upgrade().is_some_and(|router| router.sessions.any(account.as_str()))
+    }
+
+    /// Sends the presence of each available resource once more, because what we add to it has changed.
+    pub(super) async fn say_again(&self, account: &BareJid) {
+        let Some(router) = self.router.upgrade() else { return };
+        for session in router.sessions.of(account.as_str()) {
+            let said = session.state().available.as_ref().map(|said| (said.content.clone(), said.shared.clone()));
+            let Some((content, shared_before)) = said else { continue };
+            let Some(mut stanza) = stanza_of(session.jid.clone().into(), &shared_before) else { continue };
+            let Ok(content) = Content::from_bytes_checked(content) else { continue };
+            stanza.head.to = None;
+            stanza.content = content;
+            self.portraits.dress(account.as_str(), &mut stanza, false);
+            let shared = shared(&stanza);
+            match &mut session.state().available {
+                Some(available) => available.shared = shared.clone(),
+                None => continue,
+            }
+            self.tell_own(&router, account, &session, &shared);
+            if let Err(error) = self.announcer.broadcast(account, &stanza, &shared).await {
+                tracing::error!(%account, %error, "contacts are not told of a new avatar");
+            }
+        }
     }
 
     /// Sends presence to every available resource of the account, and to the sender itself.
@@ -236,7 +270,7 @@ impl Presence {
     }
 
     /// Directed presence (section 4.6.3).
-    async fn direct(&self, account: &BareJid, session: &Arc<Session>, stanza: Stanza, type_: PresenceType) {
+    async fn direct(&self, account: &BareJid, session: &Arc<Session>, mut stanza: Stanza, type_: PresenceType) {
         let Some(to) = stanza.head.to.clone() else { return };
         let is_contact = match self.books.open(account).await {
             Ok(book) => book.is_seen_by(to.as_bare_str()),
@@ -259,6 +293,9 @@ impl Presence {
         if is_full {
             let error = StanzaError::resource_constraint().with_text("directed presence was sent to too many");
             return self.bounce(&stanza, &error).await;
+        }
+        if type_ == PresenceType::Available {
+            self.portraits.dress(account.as_str(), &mut stanza, !is_contact);
         }
         self.announcer.send(stanza).await;
     }

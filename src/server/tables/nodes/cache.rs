@@ -17,7 +17,7 @@ use xmpp::{BareJid, Jid};
 use super::clear::{self, Expired};
 use super::load::{self, Between, Subscribers, SubscriptionRow};
 use super::recent::{self, Recent};
-use super::save::{Ground, RecentStep, plan};
+use super::save::{Ground, Plan, RecentStep, plan};
 use super::{Held, Number};
 
 fn head_of(item: &Item) -> ItemHead {
@@ -97,7 +97,40 @@ impl Entry {
             && known.node.as_ref().is_some_and(|node| node.as_ref().is_some_and(is_same))
     }
 
-    fn forget(&self) {
+    /// What is so once a plan is applied; `was_absent` says that there was no such node before.
+    pub(super) fn settle(&self, was_absent: bool, plan: Plan) -> Option<Arc<Held>> {
+        let is_other = was_absent || plan.held.is_none();
+        let held = plan.held.map(Arc::new);
+        let mut known = self.known();
+        known.generation += 1;
+        if known.is_uncertain {
+            known.is_uncertain = false;
+            known.recent = None;
+            known.subscribers = None;
+        }
+        known.node = Some(held.clone());
+        if is_other {
+            // Created or deleted: what was known is of another node of that name.
+            known.recent = None;
+        }
+        if let Some(recent) = &mut known.recent {
+            for step in plan.recent {
+                match step {
+                    RecentStep::Put(item) => recent.put(item),
+                    RecentStep::Drop(sequence) => recent.drop_item(sequence),
+                    RecentStep::Rise(floor) => recent.rise(floor),
+                }
+            }
+        }
+        if plan.changes_audience {
+            known.subscribers = None;
+        }
+        self.count(&mut known);
+        drop(known);
+        held
+    }
+
+    pub(super) fn forget(&self) {
         let mut known = self.known();
         known.generation += 1;
         known.node = None;
@@ -115,7 +148,7 @@ impl Drop for Entry {
 }
 
 /// Marks an entry as uncertain unless the commit came to its end: a handler can be dropped while it waits.
-struct Abandoned<'a>(Option<&'a Entry>);
+pub(super) struct Abandoned<'a>(pub(super) Option<&'a Entry>);
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
@@ -497,7 +530,7 @@ impl Nodes {
             plan.batch.expect_absent(key.clone());
         }
         let mut abandoned = Abandoned(Some(entry));
-        let committed = self.store.commit(plan.batch).await;
+        let committed = self.store.commit(std::mem::take(&mut plan.batch)).await;
         abandoned.0 = None;
         let receipt = match committed {
             Ok(receipt) => receipt,
@@ -509,35 +542,7 @@ impl Nodes {
                 return Err(error);
             }
         };
-        let is_other = held.is_none() || plan.held.is_none();
-        let held = plan.held.map(Arc::new);
-        let mut known = entry.known();
-        known.generation += 1;
-        if known.is_uncertain {
-            known.is_uncertain = false;
-            known.recent = None;
-            known.subscribers = None;
-        }
-        known.node = Some(held.clone());
-        if is_other {
-            // Created or deleted: what was known is of another node of that name.
-            known.recent = None;
-        }
-        if let Some(recent) = &mut known.recent {
-            for step in plan.recent {
-                match step {
-                    RecentStep::Put(item) => recent.put(item),
-                    RecentStep::Drop(sequence) => recent.drop_item(sequence),
-                    RecentStep::Rise(floor) => recent.rise(floor),
-                }
-            }
-        }
-        if plan.changes_audience {
-            known.subscribers = None;
-        }
-        entry.count(&mut known);
-        drop(known);
-        Ok((receipt, held))
+        Ok((receipt, entry.settle(held.is_none(), plan)))
     }
 
     /// Clears what remains of deleted nodes and purged items and is due at `now`, in microseconds.

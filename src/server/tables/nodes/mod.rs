@@ -30,11 +30,13 @@ mod load;
 mod recent;
 mod row;
 mod save;
+mod together;
 
 pub use cache::{Entry, Nodes, NodesLimits};
 pub use leases::Lapsed;
 pub use load::{Created, Subscribers, SubscriptionRow};
 pub use recent::Recent;
+pub use together::Step;
 
 use bytes::Bytes;
 use pubsub::Node;
