@@ -5,6 +5,7 @@
 pub mod archive;
 pub mod avatar;
 pub mod blocking;
+pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
 pub mod disco;
@@ -58,7 +59,9 @@ pub fn furnish(
     let cards = vcard::Cards::new(kit, &portraits, &presence);
     let pubsub = pep::Hosting::new(config, sections.take("pubsub")?)?;
     let contacts = Arc::new(pep::Rosters::new(&books));
-    let pep = pep::Pep::new(kit, accounts, contacts, config, pubsub, vec![Arc::<vcard::Cards>::clone(&cards)]);
+    let bookmarks = bookmarks::Bookmarks::new(kit);
+    let mirrors: Vec<Arc<dyn pep::step::Mirror>> = vec![Arc::<vcard::Cards>::clone(&cards), bookmarks.clone()];
+    let pep = pep::Pep::new(kit, accounts, contacts, config, pubsub, mirrors);
     Ok(vec![
         disco::Disco::new(kit),
         // First of the guards: what is blocked is nobody else's business.
@@ -75,7 +78,7 @@ pub fn furnish(
         Arc::new(version::Version),
         time::Time::new(kit),
         register::Register::new(kit, accounts, config),
-        private::Private::new(kit, config),
+        private::Private::new(kit, config, &bookmarks, &pep),
         push::Push::new(kit, &books, sections.take("push")?)?,
         vcard::Vcard::new(kit, &cards, &pep, config),
         pep,

@@ -43,6 +43,15 @@ impl PrivateElements {
         self.store.commit_durably(batch).await
     }
 
+    /// Has `batch` keep `element` in place of what was kept under the name, or nothing in its place.
+    pub fn put_in(&self, batch: &mut Batch, account: &str, ns: &str, name: &str, element: Option<&[u8]>) {
+        let key = Table::Private.key().str(account).str(ns).str(name);
+        match element {
+            Some(element) => batch.put(key, write(element)),
+            None => batch.delete(key),
+        };
+    }
+
     /// Bytes kept for `account` beside what is kept under this name, to hold a bound against.
     pub async fn bytes_beside(&self, account: &str, ns: &str, name: &str) -> Result<usize, Fault> {
         let own = Table::Private.key().str(account).str(ns).str(name).build();

@@ -63,6 +63,26 @@ pub trait Mirror: Send + Sync + 'static {
     }
 }
 
+/// A change that is durable, and that nobody has been told of.
+#[expect(missing_debug_implementations, reason = "there is nothing to show")]
+#[must_use = "who should hear of it waits"]
+pub struct Done {
+    changed: Option<Changed>,
+    after: Option<BoxFuture<()>>,
+}
+
+impl Done {
+    /// Tells those who should hear of it. The one who asked has been answered.
+    pub async fn tell(self) {
+        if let Some(changed) = self.changed {
+            changed.tell();
+        }
+        if let Some(after) = self.after {
+            after.await;
+        }
+    }
+}
+
 /// A node on its way through several decisions.
 struct Draft {
     entry: Arc<Entry>,
@@ -104,7 +124,8 @@ impl Pep {
         self.mirrors.iter().find(|mirror| mirror.concerns(name))
     }
 
-    /// Changes what another protocol keeps for `account` to `element`, and the nodes that say the same.
+    /// Changes what another protocol keeps for `account` to `element`, and the nodes that say the same. Nobody is told
+    /// before [`Done::tell`].
     ///
     /// # Errors
     /// What the mirror or the engine refuses; then nothing has changed.
@@ -113,12 +134,9 @@ impl Pep {
         mirror: &dyn Mirror,
         account: &BareJid,
         element: &Element,
-    ) -> Result<Option<BoxFuture<()>>, Failure> {
+    ) -> Result<Done, Failure> {
         let (changed, after) = self.step(mirror, account, None, Cause::Element(element)).await?;
-        if let Some(changed) = changed {
-            changed.tell();
-        }
-        Ok(after)
+        Ok(Done { changed, after })
     }
 
     /// Makes a change of a node, and whatever follows from it.

@@ -89,11 +89,9 @@ impl Vcard {
             return Err(StanzaError::not_acceptable().with_text(text));
         }
         let vcard = asked.open()?;
-        let after = self.pep.set_in_step(self.cards.as_ref(), &asked.to, &vcard).await?;
+        let done = self.pep.set_in_step(self.cards.as_ref(), &asked.to, &vcard).await?;
         self.pep.deliver(&asked, xmpp::Stanza::iq_result(&asked.stanza.head, None)).await;
-        if let Some(after) = after {
-            after.await;
-        }
+        done.tell().await;
         Ok(Reply::Sent)
     }
 }
