@@ -41,7 +41,7 @@ fn plays_across_servers_over_streams() {
         let outcome = runtime.block_on(async {
             let theatre = InProcess::linked(name.trim_end_matches(".scs"), &text).await?;
             let outcome = play(&theatre, &text).await;
-            if theatre.links() == 0 { Err("no stream was opened".to_owned()) } else { outcome }
+            if theatre.links() == 0 { Err(format!("no stream was opened: {outcome:?}")) } else { outcome }
         });
         if outcome != Ok(Outcome::Played) {
             failed.push(format!("{name}: {outcome:?}"));
@@ -84,6 +84,7 @@ plays! {
     xep_0077 "0077"
     xep_0084 "0084"
     xep_0092 "0092"
+    xep_0114 "0114"
     xep_0115 "0115"
     xep_0128 "0128"
     xep_0153 "0153"

@@ -9,6 +9,7 @@ use std::time::Duration;
 use xmpp::stream::Condition;
 use xmpp::{BareJid, Jid, Stanza, ns, stanza};
 
+use crate::components::Components;
 use crate::config::Config;
 use crate::extension::{Kit, Mount};
 use crate::extensions;
@@ -52,10 +53,13 @@ pub struct House {
     pub resolver: Arc<dyn Resolver>,
     /// Where connections to other machines are made.
     pub dialer: Arc<dyn Dialer>,
+    /// Programs that serve domains of their own.
+    pub components: Arc<Components>,
     /// Streams with other servers.
     pub federation: Arc<Federation>,
     admission: Arc<Admission>,
     admission_s2s: Arc<Admission>,
+    admission_components: Arc<Admission>,
 }
 
 /// The parts of the outside world a house is given.
@@ -121,11 +125,14 @@ impl House {
     /// A sentence that names the file, key or directory and what to do.
     pub async fn build(config: Config, world: World) -> Result<Arc<Self>, String> {
         let (router, accounts) = Self::furnish(&config, &world).await?;
+        let components = Components::new(&config, &router, &world.clock, &world.ids)?;
         let tls = load_tls(&config).await?;
         let streams = Streams::new(&config, &router);
         let admission = Admission::new(config.limits.connections_max, config.limits.connections_per_address_max);
         let s2s = &config.s2s;
         let admission_s2s = Admission::new(s2s.connections_max, s2s.connections_per_address_max);
+        let section = &config.components;
+        let admission_components = Admission::new(section.connections_max, section.connections_per_address_max);
         let federation = federate(&config, &world, &router, &tls).await?;
         let World { clock, ids, store, resolver, dialer } = world;
         Ok(Arc::new(Self {
@@ -139,9 +146,11 @@ impl House {
             store,
             resolver,
             dialer,
+            components,
             federation,
             admission,
             admission_s2s,
+            admission_components,
         }))
     }
 
@@ -151,7 +160,9 @@ impl House {
     /// # Errors
     /// As [`House::build`], as far as it is the configuration's fault.
     pub async fn rehearse(config: &Config) -> Result<(), String> {
-        Self::furnish(config, &World::alone()).await.map(drop)
+        let world = World::alone();
+        let (router, _) = Self::furnish(config, &world).await?;
+        Components::new(config, &router, &world.clock, &world.ids).map(drop)
     }
 
     async fn furnish(config: &Config, world: &World) -> Result<(Arc<Router>, Arc<Accounts>), String> {
@@ -195,6 +206,11 @@ impl House {
     /// Serves another server on any byte stream: what the listeners do, and what tests do without a socket.
     pub async fn attach_server(self: Arc<Self>, transport: Transport, door: s2s::Door, peer: IpAddr) {
         self.federation.serve(transport, door, peer).await;
+    }
+
+    /// Serves a component on any byte stream: what the listeners do, and what tests do without a socket.
+    pub async fn attach_component(self: Arc<Self>, transport: Transport, peer: IpAddr) {
+        self.components.serve(transport, peer).await;
     }
 
     /// How long to wait before reading on, after `bytes` were read for `session`.
@@ -337,7 +353,24 @@ impl Server {
         if !house.config.s2s.tls_required {
             tracing::warn!("s2s.tls_required is false: what goes to other servers may be read and forged on the way");
         }
+        let mut component_listeners = Vec::new();
+        for address in &house.config.components.listen {
+            if !address.ip().is_loopback() {
+                tracing::warn!(%address, "components connect without TLS: keep others away from this address");
+            }
+            component_listeners.push(listen::open(*address)?);
+        }
         let mut tasks = Vec::new();
+        for listener in component_listeners {
+            let (admission, components) = (Arc::clone(&house.admission_components), Arc::clone(&house.components));
+            tasks.push(runtime::start(listen::accept(listener, admission, move |socket, peer, admitted| {
+                let components = Arc::clone(&components);
+                runtime::start(async move {
+                    components.serve(Box::new(socket), peer.ip()).await;
+                    drop(admitted);
+                });
+            })));
+        }
         for (listener, door) in server_listeners {
             let (admission, federation) = (Arc::clone(&house.admission_s2s), Arc::clone(&house.federation));
             tasks.push(runtime::start(listen::accept(listener, admission, move |socket, peer, admitted| {
@@ -383,6 +416,7 @@ impl Server {
             }
         };
         let _some_did_not_listen = tokio::time::timeout(GOODBYE, goodbye).await;
+        self.house.components.stop().await;
         self.house.federation.stop().await;
         if let Err(fault) = self.house.store.close().await {
             tracing::error!(%fault, "the store did not close well");

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod components;
 pub mod config;
 pub mod control;
 pub mod extension;

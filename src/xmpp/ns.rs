@@ -64,6 +64,8 @@ pub const AVATAR_DATA: &str = "urn:xmpp:avatar:data";
 pub const AVATAR_METADATA: &str = "urn:xmpp:avatar:metadata";
 /// XEP-0092: Software Version.
 pub const VERSION: &str = "jabber:iq:version";
+/// XEP-0114: Jabber Component Protocol.
+pub const COMPONENT_ACCEPT: &str = "jabber:component:accept";
 /// XEP-0115: Entity Capabilities.
 pub const CAPS: &str = "http://jabber.org/protocol/caps";
 /// XEP-0131: Stanza Headers and Internet Metadata, as XEP-0060 uses it for subids.

@@ -133,6 +133,24 @@ impl Actor {
         }
     }
 
+    /// Opens the stream of a component, and proves that it knows the secret (XEP-0114).
+    pub async fn join(&mut self, name: &str, secret: &str) -> Result<(), LoginError> {
+        let header = format!(
+            "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' \
+             xmlns:stream='http://etherx.jabber.org/streams' to='{name}'>"
+        );
+        self.write(header.as_bytes()).await?;
+        let id = match self.hear(Duration::from_secs(20)).await? {
+            Heard::Frame(Frame::Open(header)) => header.attr("id").map(str::to_owned),
+            other => return Err(LoginError::Broken(format!("expected a stream header, got {other:?}"))),
+        };
+        let Some(id) = id else { return Err(LoginError::Refused(Box::new(self.element().await?))) };
+        self.write(format!("<handshake>{}</handshake>", xmpp::stream::component::proof(&id, secret)).as_bytes())
+            .await?;
+        let answer = self.element().await?;
+        if answer.name() == "handshake" { Ok(()) } else { Err(LoginError::Refused(Box::new(answer))) }
+    }
+
     /// Creates an account in-band (XEP-0077), on a stream of its own.
     pub async fn register(&mut self, username: &str, password: &str) -> Result<(), String> {
         self.open().await?;

@@ -34,6 +34,10 @@ pub trait Theatre {
     }
     /// Opens a transport to the server of a domain, and says what security it needs.
     async fn dial(&self, domain: &str) -> Result<(Box<dyn Wire>, Security), String>;
+    /// Opens a transport to where components of the server of `host` connect.
+    async fn gate(&self, host: &str) -> Result<Box<dyn Wire>, String> {
+        Err(format!("no component can connect to {host} here"))
+    }
     /// Becomes the server of a domain for as long as the wire holds: what is written comes to the other servers as
     /// stanzas from there, and what they have for the domain is read.
     async fn serve(&self, domain: &str) -> Result<Box<dyn Wire>, String> {
@@ -215,7 +219,12 @@ impl<T: Theatre> Production<'_, T> {
     async fn connect(&mut self, who: usize) -> Result<(), LoginError> {
         let character = self.cast.get(who).cloned().ok_or_else(|| "is nobody".to_owned())?;
         let domain = character.domain().unwrap_or(self.theatre.domain());
-        let mut actor = if character.kind == Kind::Server {
+        let mut actor = if character.kind == Kind::Component {
+            let mut actor = Actor::enter(self.theatre.gate(domain).await?, domain, Security::Plain).await?;
+            let jid = character.get("jid").unwrap_or_default();
+            actor.join(jid, character.get("secret").unwrap_or_default()).await?;
+            actor
+        } else if character.kind == Kind::Server {
             Actor::enter(self.theatre.serve(domain).await?, domain, Security::Plain).await?
         } else {
             let (wire, security) = self.theatre.dial(domain).await?;

@@ -25,7 +25,7 @@ use xmpp::jid::BareJid;
 
 use super::actor::{Security, Wire};
 use super::director::Theatre;
-use super::script::{Kind, Script};
+use super::script::{Character, Kind, Script};
 use super::ways::Ways;
 
 /// Bytes in flight on a wire before its writer has to wait.
@@ -86,22 +86,24 @@ impl InProcess {
     async fn furnish(name: &str, text: &str, street: Option<Street>) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("chirrup-play-{}-{name}", std::process::id()));
         let mut theatre = Self { houses: BTreeMap::new(), ways: Ways::new(), street, folder };
-        theatre.open("localhost").await?;
-        for character in Script::parse(text).map_err(|error| error.to_string())?.cast {
+        let cast = Script::parse(text).map_err(|error| error.to_string())?.cast;
+        theatre.open("localhost", &cast).await?;
+        for character in &cast {
             let domain = character.domain().unwrap_or("localhost");
             if character.kind != Kind::Server && !theatre.houses.contains_key(domain) {
-                theatre.open(domain).await?;
+                theatre.open(domain, &cast).await?;
             }
         }
         Ok(theatre)
     }
 
-    async fn open(&mut self, domain: &str) -> Result<(), String> {
+    async fn open(&mut self, domain: &str, cast: &[Character]) -> Result<(), String> {
         let folder = self.folder.join(domain);
         let text = format!(
             "data_directory = {:?}\nregistration = \"open\"\n[[host]]\ndomain = {domain:?}\n[c2s]\n\
-             tls_required = false\n[s2s]\nrequire_valid_certificate = false\n[store]\nengine = \"memory\"\n",
-            folder.display().to_string()
+             tls_required = false\n[s2s]\nrequire_valid_certificate = false\n[store]\nengine = \"memory\"\n{}",
+            folder.display().to_string(),
+            components(domain, cast)
         );
         let config = Config::parse(&text, None).map_err(|error| error.to_string())?;
         let mut world = World::real(&config).await?;
@@ -114,10 +116,12 @@ impl InProcess {
         }
         let house = House::build(config, world).await?;
         tokio::spawn(Arc::clone(&house).keep());
+        let behind = cast.iter().filter(|one| one.kind == Kind::Component && one.domain() == Some(domain));
+        let domains: Vec<&str> = behind.filter_map(|one| one.get("jid")).chain([domain]).collect();
         match &self.street {
-            Some(street) => street.put(&house, domain, number),
+            Some(street) => domains.iter().for_each(|domain| street.put(&house, domain, number)),
             None => {
-                self.ways.join(domain, &house.router);
+                domains.iter().for_each(|domain| self.ways.join(domain, &house.router));
                 house.router.open_detour(Arc::clone(&self.ways) as Arc<dyn Road>);
             }
         }
@@ -133,6 +137,27 @@ impl InProcess {
     fn house(&self, domain: &str) -> Result<&Arc<House>, String> {
         self.houses.get(domain).ok_or_else(|| format!("nobody serves {domain}"))
     }
+}
+
+/// What the configuration of `host` says of the components in the cast: `configured: key = value, …` in their own words.
+fn components(host: &str, cast: &[Character]) -> String {
+    let mut text = String::new();
+    let mut seen = Vec::new();
+    for character in cast.iter().filter(|one| one.kind == Kind::Component && one.domain() == Some(host)) {
+        let name = character.get("jid").unwrap_or_default();
+        if character.get("configured") == Some("no") || seen.contains(&name) {
+            continue;
+        }
+        seen.push(name);
+        let secret = character.get("shared").or(character.get("secret")).unwrap_or_default();
+        text.push_str(&format!("[[component]]\nname = {name:?}\nsecret = {secret:?}\nhost = {host:?}\n"));
+        for key in ["connections_max", "label", "privileges", "delegation", "balance", "on_conflict"] {
+            if let Some(value) = character.get(key) {
+                text.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+    }
+    text
 }
 
 impl Drop for InProcess {
@@ -179,6 +204,13 @@ impl Theatre for InProcess {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         tokio::spawn(Arc::clone(self.house(domain)?).attach(Box::new(theirs), Door::StartTls, peer));
         Ok((Box::new(ours), Security::Plain))
+    }
+
+    async fn gate(&self, host: &str) -> Result<Box<dyn Wire>, String> {
+        let (ours, theirs) = tokio::io::duplex(WIRE_BYTES);
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        tokio::spawn(Arc::clone(self.house(host)?).attach_component(Box::new(theirs), peer));
+        Ok(Box::new(ours))
     }
 
     async fn serve(&self, domain: &str) -> Result<Box<dyn Wire>, String> {

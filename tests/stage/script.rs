@@ -30,6 +30,8 @@ pub enum Kind {
     Stream,
     /// Is the server of its domain while it is connected, and has proven that already: it sends and gets stanzas.
     Server,
+    /// Is an external component of a server while it is connected, and proves it when it connects.
+    Component,
 }
 
 /// One of the cast.
@@ -49,8 +51,11 @@ impl Character {
         self.properties.get(key).map(String::as_str)
     }
 
-    /// The domain of its address: that of the server it connects to, or that it is.
+    /// The domain of its address: that of the server it connects to, or that it is. For a component, that of the server.
     pub fn domain(&self) -> Option<&str> {
+        if self.kind == Kind::Component {
+            return Some(self.get("host").unwrap_or("localhost"));
+        }
         let jid = self.get("jid")?;
         Some(jid.split_once('@').map_or(jid, |(_, domain)| domain))
     }
@@ -188,6 +193,7 @@ fn character(definition: &str, block: &[&str]) -> Result<Character, String> {
         "Client" => Kind::Client,
         "Stream" => Kind::Stream,
         "Server" => Kind::Server,
+        "Component" => Kind::Component,
         other => return Err(format!("no character is a [{other}]")),
     };
     let mut properties = BTreeMap::new();

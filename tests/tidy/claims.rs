@@ -32,6 +32,7 @@ fn furnished() -> Vec<&'static Spec> {
     let mut specs = house.router.wiring().specs.clone();
     specs.push(&streams::SPEC);
     specs.push(&s2s::SPEC);
+    specs.push(&chirrup::components::SPEC);
     let _nothing_to_keep = fs::remove_dir_all(folder);
     specs
 }

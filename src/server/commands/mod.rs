@@ -1,6 +1,7 @@
 //! One file for each command; here, what they share: arguments, configuration, where sentences go.
 
 mod check;
+mod components;
 mod demo;
 mod s2s;
 mod serve;
@@ -36,6 +37,8 @@ enum Command {
     Check(check::CheckArgs),
     /// List the streams with other servers: how they are secured, what waits, what went wrong.
     S2s(s2s::S2sArgs),
+    /// List the components: whether they are connected, what waits for them.
+    Components(components::ComponentsArgs),
     /// Work on a stopped server's store.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -69,6 +72,7 @@ pub(crate) fn run() -> ExitCode {
         Command::User(command) => user::run(command),
         Command::Check(args) => check::run(&args),
         Command::S2s(args) => s2s::run(&args),
+        Command::Components(args) => components::run(&args),
         Command::Store(command) => store::run(command),
     };
     match outcome {

@@ -5,6 +5,7 @@
 //! It opens no socket, certificate or store: those who use a value say what is wrong with it, `chirrup check`
 //! asks them all.
 
+pub mod components;
 mod error;
 mod limits;
 pub mod s2s;
@@ -23,7 +24,7 @@ pub use s2s::S2s;
 pub use sections::Sections;
 
 /// Top-level keys and sections the server reads itself.
-pub(crate) const OWN_KEYS: [&str; 13] = [
+pub(crate) const OWN_KEYS: [&str; 15] = [
     "data_directory",
     "admins",
     "registration",
@@ -33,6 +34,8 @@ pub(crate) const OWN_KEYS: [&str; 13] = [
     "listen",
     "c2s",
     "s2s",
+    "components",
+    "component",
     "store",
     "dns",
     "limits",
@@ -61,6 +64,10 @@ pub struct Config {
     pub c2s: C2s,
     /// Server streams.
     pub s2s: S2s,
+    /// Where components connect.
+    pub components: components::Components,
+    /// The components.
+    pub component: Vec<components::Component>,
     /// TLS towards everybody.
     pub tls: Tls,
     /// Where the data is kept, and how.
@@ -267,6 +274,8 @@ struct Own {
     listen: Listen,
     c2s: C2s,
     s2s: S2s,
+    components: components::Components,
+    component: Vec<components::Component>,
     tls: Tls,
     store: StoreConfig,
     dns: Dns,
@@ -285,6 +294,8 @@ impl Default for Own {
             listen: Listen::default(),
             c2s: C2s::default(),
             s2s: S2s::default(),
+            components: components::Components::default(),
+            component: Vec::new(),
             tls: Tls::default(),
             store: StoreConfig::default(),
             dns: Dns::default(),
@@ -312,7 +323,8 @@ impl Default for Config {
 
 impl Config {
     /// The server's part of `config.example.toml`.
-    pub const EXAMPLE: &str = concat!(include_str!("own.toml"), include_str!("s2s.toml"));
+    pub const EXAMPLE: &str =
+        concat!(include_str!("own.toml"), include_str!("s2s.toml"), include_str!("components.toml"));
 
     /// Reads a file.
     ///
@@ -377,6 +389,8 @@ impl Config {
             listen: own.listen,
             c2s: own.c2s,
             s2s: own.s2s,
+            components: own.components,
+            component: own.component,
             tls: own.tls,
             store: own.store,
             dns: own.dns,
@@ -390,6 +404,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.limits.check()?;
         self.s2s.check()?;
+        components::check(&self.components, &self.component, &self.hosts)?;
         for (index, host) in self.hosts.iter().enumerate() {
             let domain = &host.domain;
             if domain.is_empty() || domain.len() > 1023 || domain.contains(['@', '/', ' ', ':']) {

@@ -61,6 +61,7 @@ async fn try_answer(house: &House, request: Request) -> Result<Response, String>
             links.truncate(LINKS_MAX);
             Ok(Response::Links { links, is_complete })
         }
+        Request::Components => Ok(Response::Components { components: house.components.status() }),
         Request::Connectivity { domain, from } => {
             let local = match from {
                 Some(from) => served(house, &from)?,
@@ -70,7 +71,7 @@ async fn try_answer(house: &House, request: Request) -> Result<Response, String>
                 .ok()
                 .filter(BareJid::is_domain)
                 .ok_or_else(|| format!("`{domain}` is not a domain"))?;
-            if house.router.serves(remote.domain()) {
+            if house.router.speaks_for(remote.domain()) {
                 return Err(format!("`{domain}` is served here"));
             }
             Ok(Response::Probed(house.federation.probe(&local, remote.domain()).await))

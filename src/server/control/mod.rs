@@ -68,6 +68,8 @@ pub enum Request {
     Status,
     /// The streams with other servers.
     S2s,
+    /// The components.
+    Components,
     /// Try to reach another server.
     Connectivity {
         /// Its domain.
@@ -88,6 +90,7 @@ impl std::fmt::Debug for Request {
             Self::UserInvite { .. } => "UserInvite",
             Self::Status => "Status",
             Self::S2s => "S2s",
+            Self::Components => "Components",
             Self::Connectivity { .. } => "Connectivity",
         })
     }
@@ -120,6 +123,11 @@ pub enum Response {
         links: Vec<Status>,
         /// Whether there are no more.
         is_complete: bool,
+    },
+    /// The components, connected or not.
+    Components {
+        /// By domain.
+        components: Vec<crate::components::Status>,
     },
     /// How an attempt to reach another server went.
     Probed(Probed),

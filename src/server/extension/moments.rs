@@ -59,6 +59,10 @@ pub trait Listener: Send + Sync + 'static {
     fn blocking_changed(&self, account: &BareJid, other: &Jid, blocked: bool) -> Pending<()> {
         Pending::now(())
     }
+    /// A component connected; `domain` is its domain.
+    fn component_joined(&self, domain: &str) -> Pending<()> {
+        Pending::now(())
+    }
     /// About a minute passed: expire what has a date. `now` is in microseconds since the Unix epoch.
     fn minute_passed(&self, now: Timestamp) -> Pending<()> {
         Pending::now(())

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use xmpp::xml::{ElementBuilder, WithAttribute as _};
 use xmpp::{Element, StanzaError, ns};
 
+use crate::config::Config;
 use crate::extension::{Answer, Asked, Extension, Identity, Kit, Mount, Reply, Spec, To, Xep};
 use crate::router::Router;
 
@@ -16,6 +17,14 @@ use crate::router::Router;
 pub struct Disco {
     // The router owns the wiring, the wiring owns this.
     router: Weak<Router>,
+    /// Components that are items of their hosts.
+    listed: Vec<Listed>,
+}
+
+struct Listed {
+    host: Box<str>,
+    jid: Box<str>,
+    label: Option<String>,
 }
 
 static SPEC: Spec =
@@ -24,8 +33,13 @@ static SPEC: Spec =
 impl Disco {
     /// Tells what is wired to the kit's router.
     #[must_use]
-    pub fn new(kit: &Kit) -> Arc<Self> {
-        Arc::new(Self { router: Arc::downgrade(&kit.router) })
+    pub fn new(kit: &Kit, config: &Config) -> Arc<Self> {
+        let listed = config.component.iter().filter(|component| component.is_listed);
+        let listed = listed.filter_map(|component| {
+            let (host, label) = (component.host_in(config), component.label.clone());
+            Some(Listed { host, jid: component.domain()?, label })
+        });
+        Arc::new(Self { router: Arc::downgrade(&kit.router), listed: listed.collect() })
     }
 
     fn router(&self) -> Result<Arc<Router>, StanzaError> {
@@ -56,6 +70,10 @@ impl Disco {
                 let item = Element::builder("item", ns::DISCO_ITEMS);
                 answer = answer.append(item.attribute("jid", &**domain).attribute("name", service.name).build());
             }
+        }
+        for listed in self.listed.iter().filter(|listed| *listed.host == *asked.to.domain()) {
+            let item = Element::builder("item", ns::DISCO_ITEMS).attribute("jid", &*listed.jid);
+            answer = answer.append(item.attribute("name", listed.label.as_deref()).build());
         }
         Ok(Reply::Element(answer.build()))
     }

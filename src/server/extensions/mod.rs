@@ -63,7 +63,7 @@ pub fn furnish(
     let mirrors: Vec<Arc<dyn pep::step::Mirror>> = vec![Arc::<vcard::Cards>::clone(&cards), bookmarks.clone()];
     let pep = pep::Pep::new(kit, accounts, contacts, config, pubsub, mirrors);
     Ok(vec![
-        disco::Disco::new(kit),
+        disco::Disco::new(kit, config),
         // First of the guards: what is blocked is nobody else's business.
         blocking::Blocking::new(kit, &blocks, &announcer, config),
         roster::Roster::new(&books, &announcer, config),

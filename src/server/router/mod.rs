@@ -11,7 +11,7 @@ pub mod road;
 pub mod rules;
 mod turns;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use xmpp::stanza::{IqType, Kind, MessageType};
@@ -44,12 +44,20 @@ pub struct Router {
     turns: Turns,
     hosts: HashSet<Box<str>>,
     wiring: OnceLock<Wiring>,
+    /// Domains of components, and the way to them.
+    gate: OnceLock<Gate>,
     road: OnceLock<Arc<dyn Road>>,
     /// Taken instead of `road`, if there is one.
     detour: OnceLock<Arc<dyn Road>>,
     awaiting: Awaiting,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+}
+
+/// The way to domains that programs beside this server serve.
+struct Gate {
+    domains: BTreeSet<Box<str>>,
+    road: Arc<dyn Road>,
 }
 
 /// Seconds an entity has to answer a question of the house.
@@ -73,6 +81,7 @@ impl Router {
             turns: Turns::default(),
             hosts: hosts.into_iter().collect(),
             wiring: OnceLock::new(),
+            gate: OnceLock::new(),
             road: OnceLock::new(),
             detour: OnceLock::new(),
             awaiting: Awaiting::default(),
@@ -89,6 +98,29 @@ impl Router {
     /// What is mounted.
     pub fn wiring(&self) -> &Wiring {
         self.wiring.get_or_init(Wiring::default)
+    }
+
+    /// Opens the way to the components that serve `domains`. To this house they are remote; the world finds them here.
+    /// Only the first call has an effect.
+    pub fn open_gate(&self, domains: BTreeSet<Box<str>>, road: Arc<dyn Road>) {
+        let _already_open = self.gate.set(Gate { domains, road });
+    }
+
+    /// The domains of components.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.gate.get().into_iter().flat_map(|gate| &gate.domains).map(AsRef::as_ref)
+    }
+
+    /// Whether `domain` is a component's.
+    #[must_use]
+    pub fn is_component(&self, domain: &str) -> bool {
+        self.gate.get().is_some_and(|gate| gate.domains.contains(domain))
+    }
+
+    /// Whether this house speaks for `domain` towards other servers: it serves it, or a component does.
+    #[must_use]
+    pub fn speaks_for(&self, domain: &str) -> bool {
+        self.serves(domain) || self.is_component(domain)
     }
 
     /// Opens the way to other servers. Only the first call has an effect.
@@ -330,8 +362,8 @@ impl Router {
         Ok(())
     }
 
-    /// Handles a stanza that another server sent. The link has proven that it may speak for the domain of `from`, and
-    /// that `to` is of a domain served here; both are set. When this resolves, what the stanza changed is durable.
+    /// Handles a stanza that another server or a component sent. The link has proven that it may speak for the domain of
+    /// `from`, and that `to` is of a domain we speak for, or anybody's if a component sent it; both are set. When this resolves, what the stanza changed is durable.
     pub async fn from_remote(&self, stanza: Stanza) {
         self.reach.heard(&stanza);
         let _turn = self.turns.of(&stanza).await;
@@ -368,6 +400,10 @@ impl Router {
     /// # Errors
     /// What to tell the sender when it is not taken.
     pub fn relay_frame(&self, from: Option<&Jid>, domain: &str, frame: Frame) -> Result<(), StanzaError> {
+        if let Some(gate) = self.gate.get().filter(|gate| gate.domains.contains(domain)) {
+            let from = from.map_or("", Jid::domain);
+            return gate.road.send(from, domain, frame);
+        }
         match (self.detour.get().or_else(|| self.road.get()), from) {
             (Some(road), Some(from)) => road.send(from.domain(), domain, frame),
             _ => Err(StanzaError::remote_server_not_found()),

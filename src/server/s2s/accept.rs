@@ -153,7 +153,7 @@ impl Link {
         if !terms.is_allowed {
             return self.refuse(Condition::PolicyViolation, "this server does not talk to that domain");
         }
-        if self.router.serves(from) {
+        if self.router.speaks_for(from) {
             return self.refuse(Condition::InvalidFrom, "that domain is served here");
         }
         if !is_secure && terms.tls_required {
@@ -165,7 +165,7 @@ impl Link {
 
     /// The peer wants to be another domain than its header said.
     pub(super) async fn take_authenticate(&mut self, domain: &str) {
-        let is_allowed = self.federation.policy.terms(domain).is_allowed && !self.router.serves(domain);
+        let is_allowed = self.federation.policy.terms(domain).is_allowed && !self.router.speaks_for(domain);
         let is_good = is_allowed && self.is_good_for(domain).await;
         self.stream.handle_external(is_good);
     }
@@ -205,7 +205,7 @@ impl Link {
             Some(StanzaError::policy_violation().with_text("this server does not talk to that domain"))
         } else if !is_secure && terms.tls_required {
             Some(StanzaError::policy_violation().with_text("TLS comes first"))
-        } else if self.router.serves(&pair.from) {
+        } else if self.router.speaks_for(&pair.from) {
             Some(StanzaError::not_acceptable().with_text("that domain is served here"))
         } else if !terms.dialback {
             Some(StanzaError::not_authorized().with_text("a certificate that is good for the domain is needed"))

@@ -62,7 +62,7 @@ pub(super) struct AllSettings {
 impl AllSettings {
     pub(super) fn new(config: &Config, router: &Router, secret: &Secret) -> Self {
         let s2s = &config.s2s;
-        let mut settings = Settings::new(router.hosts(), secret.clone());
+        let mut settings = Settings::new(router.hosts().chain(router.components()), secret.clone());
         // The first speaks for us where the peer names none we know; the order of a set is nobody's wish.
         let first = config.hosts.first().map(|host| host.domain.to_lowercase()).unwrap_or_default();
         settings.domains.sort_by_key(|domain| (**domain != *first, domain.clone()));

@@ -17,6 +17,7 @@ pub mod acks;
 mod authentication;
 mod binding;
 pub mod client;
+pub mod component;
 mod error;
 mod feature;
 mod line;

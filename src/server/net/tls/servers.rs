@@ -125,8 +125,8 @@ impl Tls {
         let invalid = |what: &str, name: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: `{name}`"));
         let ascii = seek::to_ascii(remote).map_err(|_| invalid("not a domain name", remote))?;
         let name = ServerName::try_from(ascii).map_err(|_| invalid("not a name TLS can ask for", remote))?;
-        let shown =
-            self.shown().get(&local.to_ascii_lowercase()).cloned().ok_or_else(|| invalid("not served here", local))?;
+        // A service or a component has no certificate of its own: that of its host, or of the first, may name it.
+        let shown = self.choose(Some(local), None).ok_or_else(|| io::Error::other("no host has a certificate"))?;
         let config = match start {
             Start::StartTls => Arc::clone(&shown.servers.connect_starttls),
             Start::Direct => Arc::clone(&shown.servers.connect_direct),

@@ -102,16 +102,22 @@ async fn direct_tls_speaks_xmpp_server_and_nothing_else() {
 async fn names_that_cannot_be_are_refused_at_once() {
     let folder = Folder::new("names");
     let tls = Tls::load(&two_hosts(&folder.0)).unwrap();
-    for (local, remote, said) in [
-        ("verona.example", "montague.example", "not served here: `verona.example`"),
-        ("capulet.example", "no name", "not a domain name: `no name`"),
-    ] {
-        let (wire, _) = tokio::io::duplex(64);
-        let error = tls.connect_server(wire, local, remote, Start::Direct).await.map(drop).expect_err("no name");
-        assert_eq!(error.to_string(), said);
-    }
+    let (wire, _) = tokio::io::duplex(64);
+    let connecting = tls.connect_server(wire, "capulet.example", "no name", Start::Direct);
+    let error = connecting.await.map(drop).expect_err("no name");
+    assert_eq!(error.to_string(), "not a domain name: `no name`");
     let (accepted, _) = meet(&tls, "capulet.example", "Grün.example", Start::Direct, Start::Direct).await;
     assert_eq!(accepted.unwrap().2.asked_for.as_deref(), Some("xn--grn-ioa.example"));
+}
+
+#[tokio::test]
+async fn a_service_or_a_component_shows_the_certificate_of_its_host_or_of_the_first() {
+    let folder = Folder::new("services");
+    let tls = Tls::load(&two_hosts(&folder.0)).unwrap();
+    for (local, host) in [("pubsub.montague.example", "montague.example"), ("irc.verona.example", "capulet.example")] {
+        let (accepted, _) = meet(&tls, local, "montague.example", Start::Direct, Start::Direct).await;
+        assert_eq!(accepted.unwrap().2.chain, shown(&tls, host), "{local}");
+    }
 }
 
 #[tokio::test]
