@@ -132,7 +132,7 @@ async fn a_second_connection_is_refused_or_takes_over() {
 #[tokio::test(start_paused = true)]
 async fn several_connections_share_the_work_by_sender() {
     let house = house(&format!("{CONFIG}connections_max = 3\n")).await;
-    let mut peers = vec![Peer::joined(&house).await, Peer::joined(&house).await, Peer::joined(&house).await];
+    let mut peers = [Peer::joined(&house).await, Peer::joined(&house).await, Peer::joined(&house).await];
     for round in 1..=2 {
         for number in 0..30 {
             relay(&house, &message(&format!("u{number}@localhost/r{round}"), "b@irc.localhost", 1)).unwrap();
