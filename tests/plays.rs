@@ -112,4 +112,5 @@ plays! {
     xep_0472 "0472"
     xep_0490 "0490"
     xep_0501 "0501"
+    home_timelines "timeline"
 }

@@ -185,6 +185,8 @@ pub struct Subscription {
     pub state: SubscriptionState,
     /// The node's version at which the subscription came to be: notices of that version and older are not for it.
     pub since: u64,
+    /// The position of the node's newest item at that time: what is behind it is for the subscriber.
+    pub after: u64,
     /// What the subscriber chose.
     pub options: SubscriptionOptions,
 }

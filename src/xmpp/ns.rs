@@ -174,3 +174,11 @@ pub const DATA_POLICY: &str = "urn:xmpp:data-policy:0";
 pub const ATOM: &str = "http://www.w3.org/2005/Atom";
 /// XML itself (`xml:lang`).
 pub const XML: &str = "http://www.w3.org/XML/1998/namespace";
+/// `xeps/chirrup-timeline.md`: the node of home timelines, and its feature.
+pub const TIMELINE: &str = "urn:chirrup:timeline:0";
+/// XEP-0376: Pubsub Account Management.
+pub const ACCOUNT_MANAGEMENT: &str = "urn:xmpp:pam:0";
+/// XEP-0465: Pubsub Public Subscriptions.
+pub const PUBLIC_SUBSCRIPTIONS: &str = "urn:xmpp:pps:0";
+/// XEP-0330: Pubsub Subscription, of its payload.
+pub const SUBSCRIPTION_ITEM: &str = "urn:xmpp:pubsub:subscription:0";

@@ -52,7 +52,7 @@ pub(super) fn subscribe(
     {
         return Err(Refusal::TooManySubscriptions);
     }
-    add(&mut draft, Subscription { jid: jid.clone(), state, since: 0, options });
+    add(&mut draft, Subscription { jid: jid.clone(), state, since: 0, after: 0, options });
     match state {
         SubscriptionState::Pending => draft.tell(Audience::Owners, Event::AuthorizationWanted { jid: jid.clone() }),
         _ if node.config.notify_sub => {
@@ -66,6 +66,7 @@ pub(super) fn subscribe(
 /// Adds or approves a subscription, and sends the last item if that is configured (section 6.1.7).
 pub(super) fn add(draft: &mut Draft<'_>, mut subscription: Subscription) {
     subscription.since = draft.tally.version;
+    subscription.after = draft.node.tally.sequence;
     if subscription.state == SubscriptionState::Subscribed {
         draft.tally.subscribers = draft.tally.subscribers.saturating_add(1);
         let config = &draft.node.config;

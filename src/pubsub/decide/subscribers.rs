@@ -49,7 +49,7 @@ pub(super) fn set(
             Some(SubscriptionState::Subscribed) if may_be_subscribed(view, entity) => {
                 let options = current.map_or_else(SubscriptionOptions::default, |one| one.options);
                 let state = SubscriptionState::Subscribed;
-                add(&mut draft, Subscription { jid: jid.clone(), state, since: 0, options });
+                add(&mut draft, Subscription { jid: jid.clone(), state, since: 0, after: 0, options });
                 tell(&mut draft, jid, state);
             }
             Some(SubscriptionState::Subscribed | SubscriptionState::Pending) => impossible.push((jid.clone(), now)),

@@ -9,6 +9,7 @@ pub mod lists;
 pub mod notification;
 mod parse;
 pub mod reply;
+pub mod timeline;
 
 pub use form::{authorization_request, configuration_form};
 pub use parse::{parse, parse_authorization, parse_owner};

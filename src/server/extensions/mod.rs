@@ -20,6 +20,7 @@ pub mod push;
 pub mod register;
 pub mod roster;
 pub mod time;
+pub mod timeline;
 pub mod vcard;
 pub mod version;
 
@@ -27,7 +28,9 @@ use std::sync::Arc;
 
 use crate::config::{Config, ConfigError, Sections};
 use crate::extension::{Extension, Kit};
+use crate::fanout::contacts::Contacts;
 use crate::tables::accounts::Accounts;
+use crate::tables::nodes::{Nodes, NodesLimits};
 
 /// Builds every extension. Their order is the order in which they hear of moments.
 ///
@@ -58,10 +61,12 @@ pub fn furnish(
     let presence = presence::Presence::new(kit, &needs, config);
     let cards = vcard::Cards::new(kit, &portraits, &presence);
     let pubsub = pep::Hosting::new(config, sections.take("pubsub")?)?;
-    let contacts = Arc::new(pep::Rosters::new(&books));
+    let contacts: Arc<dyn Contacts> = Arc::new(pep::Rosters::new(&books));
+    let nodes = Arc::new(Nodes::new(Arc::clone(&kit.store), NodesLimits::default()));
+    let timeline = timeline::Timeline::new(kit, &nodes, &contacts, &blocks, config, sections.take("timeline")?)?;
     let bookmarks = bookmarks::Bookmarks::new(kit);
     let mirrors: Vec<Arc<dyn pep::step::Mirror>> = vec![Arc::<vcard::Cards>::clone(&cards), bookmarks.clone()];
-    let pep = pep::Pep::new(kit, accounts, contacts, config, pubsub, mirrors);
+    let pep = pep::Pep::new(kit, accounts, &contacts, (&nodes, &timeline), config, pubsub, mirrors);
     Ok(vec![
         disco::Disco::new(kit, config),
         // First of the guards: what is blocked is nobody else's business.
@@ -82,6 +87,7 @@ pub fn furnish(
         push::Push::new(kit, &books, sections.take("push")?)?,
         vcard::Vcard::new(kit, &cards, &pep, config),
         pep,
+        timeline,
     ])
 }
 

@@ -7,12 +7,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::AccessModel;
 use pubsub::request::{Relation, effective};
-use pubsub::{Home, Notice, Subscription, SubscriptionState};
+use pubsub::wire::{notification, timeline};
+use pubsub::{Event, Home, Notice, Subscription, SubscriptionState};
 use store::Fault;
-use xmpp::{BareJid, Jid};
+use xmpp::{BareJid, Jid, ns};
 
 use super::{Job, Message, STRIDE, Telling};
 use crate::extension::Direction;
@@ -20,7 +22,9 @@ use crate::router::Router;
 use crate::router::bundle::Bundle;
 use crate::router::classify::Destination;
 use crate::session::Session;
+use crate::session::mailbox::Frame;
 use crate::session::remotes::Remote;
+use crate::tables::timeline::Place;
 
 /// A notification with and without a readable text, each rendered when it is first needed.
 struct Variants<'a> {
@@ -30,6 +34,8 @@ struct Variants<'a> {
     router: &'a Router,
     plain: Option<Variant<'a>>,
     with_body: Option<Variant<'a>>,
+    /// As it is told to who reads it in a timeline.
+    timeline: Option<Bytes>,
 }
 
 /// A rendered notification, and who is to be told of it on other servers.
@@ -60,7 +66,8 @@ impl<'a> Variants<'a> {
 
 impl Telling {
     pub(super) async fn tell_subscribers(&self, router: &Router, job: &Job, notice: &Notice) {
-        let mut variants = Variants { telling: self, job, notice, router, plain: None, with_body: None };
+        let mut variants =
+            Variants { telling: self, job, notice, router, plain: None, with_body: None, timeline: None };
         if let Err(error) = self.tell_explicit(router, &mut variants).await {
             tracing::error!(%error, home = %job.entry.home, node = %job.entry.name, "subscribers cannot be read");
         }
@@ -123,12 +130,50 @@ impl Telling {
             let to = &subscription.jid;
             if router.serves(to.domain()) {
                 self.send(router, &job.entry, to, &variant.message, is_account).await;
+                if to.is_bare() {
+                    self.tell_timeline(router, variants, to).await;
+                }
             } else if !is_account || self.may_leave(router, &job.entry.home, to).await {
                 variant.afar.add(to.clone()).await;
             }
         }
         tokio::task::yield_now().await;
         Ok(())
+    }
+
+    /// Tells those clients of a follower that read its timeline (`xeps/chirrup-timeline.md`) of the new entry.
+    async fn tell_timeline(&self, router: &Router, variants: &mut Variants<'_>, to: &Jid) {
+        let job = variants.job;
+        let Event::Published(item) = &variants.notice.event else { return };
+        // What is not kept is in no timeline.
+        if !job.held.node.config.persist_items || item.sequence > job.held.node.tally.sequence {
+            return;
+        }
+        let mut sessions: Vec<Arc<Session>> = Vec::new();
+        router.sessions.for_each_of(to.as_bare_str(), |session| {
+            if wants(session, ns::TIMELINE) {
+                sessions.push(Arc::clone(session));
+            }
+        });
+        let from = Jid::from(&job.entry.home);
+        if sessions.is_empty()
+            || !self.may_pass(router, Direction::Outbound, job.entry.home.as_str(), to, &from, to).await
+            || !self.may_pass(router, Direction::Inbound, to.as_bare_str(), &from, &from, to).await
+        {
+            return;
+        }
+        let tail = variants.timeline.get_or_insert_with(|| {
+            timeline::notification(&timeline::Entry {
+                id: &Place::new(item.updated.0, &job.held.number, item.sequence).id(),
+                home: &job.entry.home,
+                node: &job.entry.name,
+                config: &job.held.node.config,
+                item,
+            })
+        });
+        for session in sessions {
+            session.mailbox.push(from_account(&session, tail));
+        }
     }
 
     /// Whether an entity may read the node now.
@@ -240,6 +285,17 @@ impl Telling {
             .filter(|one| one.state == SubscriptionState::Subscribed && one.options.deliver && one.since <= version);
         Ok(told.map(|one| one.jid).collect())
     }
+}
+
+/// A message from the account of `session` itself to it.
+pub(super) fn from_account(session: &Session, tail: &[u8]) -> Frame {
+    let mut out = Vec::with_capacity(tail.len() + 160);
+    notification::prefix(&mut out, session.jid.as_str());
+    out.extend_from_slice(b" from='");
+    xmpp::xml::escape_attr(&mut out, session.jid.as_bare_str());
+    out.push(b'\'');
+    out.extend_from_slice(tail);
+    Frame::Whole(out.into())
 }
 
 /// Whether a resource asked for notifications of the node.

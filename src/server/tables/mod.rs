@@ -14,6 +14,7 @@ mod open;
 pub mod push;
 pub mod roster;
 mod row;
+pub mod timeline;
 pub mod turns;
 
 pub use open::{open_existing_store, open_store, store_directory};
@@ -76,6 +77,16 @@ pub enum Table {
     ArchiveHeads = 0x32,
     /// account -> what is archived.
     ArchivePreferences = 0x33,
+    /// account, time, source, sequence -> nothing: what is in a home timeline.
+    Timeline = 0x40,
+    /// node, sequence -> time, home, name: items whose followers are still being written to.
+    TimelineWork = 0x41,
+    /// node -> nothing: its followers look for its items themselves.
+    TimelineMerged = 0x42,
+    /// account, node -> which of a remote node's items are in the account's timeline.
+    TimelineKnown = 0x43,
+    /// account -> how many entries its timeline has.
+    TimelineCounts = 0x44,
 }
 
 impl Table {

@@ -14,6 +14,7 @@ use xmpp::{BareJid, Element, StanzaError};
 use super::serve::Failure;
 use super::{Pep, home_of, pending};
 use crate::extension::{self, BoxFuture, fault};
+use crate::extensions::timeline::Timeline;
 use crate::tables::nodes::Held;
 
 /// Nodes looked at for one answer, whether they may be seen or not.
@@ -36,6 +37,9 @@ impl extension::Discoverable for PepHandle {
             && let Some(children) = pending::information(&node)
         {
             return Box::pin(async move { Ok(children) });
+        }
+        if *node == *xmpp::ns::TIMELINE && caller.owns(&account) {
+            return Box::pin(async move { Ok(Timeline::information()) });
         }
         let request = Request::NodeInformation { node: (*node).into() };
         Box::pin(async move { pep.discover(&Caller::new(caller.jid), &account, &request).await })

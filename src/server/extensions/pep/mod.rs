@@ -27,12 +27,13 @@ use xmpp::{BareJid, ns};
 
 use crate::config::Config;
 use crate::extension::{Extension, Identity, Kit, Mount, Spec, To, Xep};
+use crate::extensions::timeline::Timeline;
 use crate::fanout::Fanout;
 use crate::fanout::contacts::Contacts;
 use crate::router::Router;
 use crate::runtime::{Clock, Ids};
 use crate::tables::accounts::Accounts;
-use crate::tables::nodes::{Nodes, NodesLimits};
+use crate::tables::nodes::Nodes;
 use crate::tables::turns::Turns;
 
 /// Pubsub at accounts and services.
@@ -50,6 +51,7 @@ pub struct Pep {
     mirrors: Vec<Arc<dyn step::Mirror>>,
     /// Held by who changes several of an account's nodes at once.
     turns: Turns,
+    timeline: Arc<Timeline>,
 }
 
 static SPEC: Spec = Spec {
@@ -66,13 +68,14 @@ static SPEC: Spec = Spec {
 };
 
 impl Pep {
-    /// Pubsub over the kit's store, for the contacts that `contacts` knows; `mirrors` keep something in step with nodes of
-    /// accounts. Starts the tasks that tell.
+    /// Pubsub over `nodes`, for the contacts that `contacts` knows; what is published goes into timelines, and `mirrors`
+    /// keep something in step with nodes of accounts. Starts the tasks that tell.
     #[must_use]
     pub fn new(
         kit: &Kit,
         accounts: &Arc<Accounts>,
-        contacts: Arc<dyn Contacts>,
+        contacts: &Arc<dyn Contacts>,
+        (nodes, timeline): (&Arc<Nodes>, &Arc<Timeline>),
         config: &Config,
         hosting: Hosting,
         mirrors: Vec<Arc<dyn step::Mirror>>,
@@ -87,13 +90,26 @@ impl Pep {
             page_items_max: bounds.pubsub_page_items_max as u64,
             ..Limits::default()
         };
-        let nodes = Arc::new(Nodes::new(Arc::clone(&kit.store), NodesLimits::default()));
+        let (nodes, contacts, timeline) = (Arc::clone(nodes), Arc::clone(contacts), Arc::clone(timeline));
         let router = Arc::downgrade(&kit.router);
         let ids = Arc::clone(&kit.ids);
         let fanout = Fanout::start(router.clone(), Arc::clone(&nodes), Arc::clone(&contacts), Arc::clone(&ids));
         let (accounts, clock) = (Arc::clone(accounts), Arc::clone(&kit.clock));
         let turns = Turns::default();
-        Arc::new(Self { router, nodes, fanout, contacts, accounts, clock, ids, limits, hosting, mirrors, turns })
+        Arc::new(Self {
+            router,
+            nodes,
+            fanout,
+            contacts,
+            accounts,
+            clock,
+            ids,
+            limits,
+            hosting,
+            mirrors,
+            turns,
+            timeline,
+        })
     }
 
     /// The bounds in a home of that kind.
@@ -145,4 +161,4 @@ impl Extension for Pep {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pubsub::config::Bound;
 use pubsub::request::{Entity, NewItem};
 use pubsub::wire::reply::{Rendered, render, unmodified};
-use pubsub::{Caller, Decision, Home, Needs, Refusal, Request, View, decide, wire};
+use pubsub::{Caller, Decision, Home, Needs, Refusal, Request, Timestamp, View, decide, wire};
 use store::{CommitError, Fault};
 use tokio::sync::oneshot;
 use xmpp::stanza::Content;
@@ -104,6 +104,9 @@ impl Pep {
 
     async fn serve(&self, asked: Asked, request: Result<Request, Refusal>, namespace: &'static str) -> Answer {
         let request = request.map_err(|refusal| refusal.to_error())?;
+        if home_of(&asked.to) == Home::Account && request.node().is_some_and(|node| **node == *ns::TIMELINE) {
+            return self.timeline.answer(&asked, &request).await;
+        }
         let caller = Caller::new(asked.caller.jid.clone());
         if request.is_change() {
             let changed = match self.mirror_of(&asked.to, &request) {
@@ -212,7 +215,14 @@ impl Pep {
         if matches!(request, Request::Create { node: None, .. }) {
             view.fresh = entry.name.clone();
         }
-        let Decision { changes, reply, notices } = decide(&view, caller, request, self.now())?;
+        // Its time is given under the turnstile, so that the items of a node are in order of time.
+        let feeder = self.timeline.feeder();
+        let reservation = match request {
+            Request::Publish { .. } => Some(feeder.reserve().await?),
+            _ => None,
+        };
+        let now = reservation.as_ref().map_or_else(|| self.now(), |given| Timestamp(given.time()));
+        let Decision { changes, reply, notices } = decide(&view, caller, request, now)?;
         if changes.is_empty() && notices.is_empty() {
             return Ok(Some((None, Changed::one(reply, None))));
         }
@@ -229,6 +239,9 @@ impl Pep {
                 Err(error) => return Err(broken(error).into()),
             }
         };
+        let landing = after.as_ref().map(|held| feeder.landing(entry, held, &changes)).unwrap_or_default();
+        drop(reservation);
+        feeder.write(landing).await;
         let go = match after.or(held) {
             Some(held) if !notices.is_empty() => {
                 let (go, gone) = oneshot::channel();

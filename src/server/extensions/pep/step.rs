@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use pubsub::request::{ItemsQuery, Values};
-use pubsub::{Caller, Change, Item, Node, Notice, Request, decide};
+use pubsub::{Caller, Change, Item, Node, Notice, Request, Timestamp, decide};
 use store::{Batch, CommitError, Fault, Receipt};
 use tokio::sync::oneshot;
 use xmpp::{BareJid, Element, Jid};
@@ -206,12 +206,16 @@ impl Pep {
             draft.held = self.nodes.held(&draft.entry).await?;
             draft.node = draft.held.as_ref().map(|held| held.node.clone());
         }
+        // As for a single change.
+        let feeder = self.timeline.feeder();
+        let reservation = feeder.reserve().await?;
+        let now = Timestamp(reservation.time());
         let mut reply = None;
         for (caller, request) in requests {
             let Some(draft) = request.node().and_then(|name| drafts.get_mut(&**name)) else { continue };
             let mut view = self.view(&draft.entry, draft.held.as_deref(), request, caller).await?;
             view.node.clone_from(&draft.node);
-            let decision = decide(&view, caller, request, self.now())?;
+            let decision = decide(&view, caller, request, now)?;
             reply.get_or_insert(decision.reply);
             draft.note(decision.changes, decision.notices);
         }
@@ -228,6 +232,15 @@ impl Pep {
             Err(CommitError::Conflict(_)) => return Ok(None),
             Err(error) => return Err(broken(error).into()),
         };
+        let landing: Vec<_> = changed
+            .iter()
+            .zip(&after)
+            .filter_map(|(draft, after)| Some(feeder.landing(&draft.entry, after.as_ref()?, &draft.changes)))
+            .collect();
+        drop(reservation);
+        for jobs in landing {
+            feeder.write(jobs).await;
+        }
         let mut goes = Vec::new();
         let mut jobs: Vec<(&Draft, Option<Arc<Held>>)> = changed.drain(..).zip(after).collect();
         jobs.extend(drafts.values().filter(|draft| draft.changes.is_empty()).map(|draft| (draft, None)));

@@ -9,8 +9,8 @@ use std::time::Duration;
 use xmpp::limits::Limits;
 use xmpp::{BareJid, FullJid, Stanza};
 
+use crate::config::Config;
 use crate::config::ResourceConflict;
-use crate::config::{Config, Sections};
 use crate::extension::{Kit, Mount};
 use crate::router::Router;
 use crate::runtime::{Clock, SeededIds, SimulatedClock};
@@ -25,20 +25,27 @@ const ROMEO: &str = "romeo@example.net/orchard";
 const JULIET: &str = "juliet@example.com/balcony";
 const BLOG: &str = "urn:xmpp:microblog:0";
 
-struct Stage {
-    router: Arc<Router>,
-    clock: Arc<SimulatedClock>,
+pub(in crate::extensions) struct Stage {
+    pub(in crate::extensions) router: Arc<Router>,
+    pub(in crate::extensions) clock: Arc<SimulatedClock>,
 }
 
 impl Stage {
-    async fn new() -> Self {
+    pub(in crate::extensions) async fn new() -> Self {
         Self::over(Arc::new(store::Memory::new())).await
     }
 
-    async fn over(store: Arc<dyn store::Store>) -> Self {
+    pub(in crate::extensions) async fn over(store: Arc<dyn store::Store>) -> Self {
+        Self::configured(store, "").await
+    }
+
+    /// Over a store that may hold something already, with this configuration.
+    pub(in crate::extensions) async fn configured(store: Arc<dyn store::Store>, text: &str) -> Self {
         let clock = Arc::new(SimulatedClock::new(NOW));
-        let ids = Arc::new(SeededIds::new(1));
-        let config = Config::default();
+        // Another house over the same store draws other numbers.
+        let ids = Arc::new(SeededIds::new(1 + store.stats().commits));
+        let config = Config::parse(text, None).unwrap();
+        let mut sections = config.sections.clone();
         let sessions = Sessions::new(SessionLimits {
             sessions_per_account_max: 10,
             mailbox_bytes_max: config.limits.mailbox_bytes_max,
@@ -49,7 +56,7 @@ impl Stage {
         let router = Arc::new(Router::new(hosts, sessions, Interests::new(10), Arc::clone(&clock_), ids_));
         let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
         let kit = Kit { store, router: Arc::clone(&router), clock: clock_, ids };
-        let extensions = crate::extensions::furnish(&kit, &accounts, &config, &mut Sections::default()).unwrap();
+        let extensions = crate::extensions::furnish(&kit, &accounts, &config, &mut sections).unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
         for jid in ["romeo@example.net", "juliet@example.com", "nurse@example.com"] {
             let _exists = accounts.create(&BareJid::new(jid).unwrap(), "secret", NOW).await;
@@ -58,7 +65,7 @@ impl Stage {
     }
 
     /// A session that is available and wants to be told of these nodes.
-    async fn log_in(&self, jid: &str, notify: &[&str]) -> Actor<'_> {
+    pub(in crate::extensions) async fn log_in(&self, jid: &str, notify: &[&str]) -> Actor<'_> {
         let jid = FullJid::new(jid).unwrap();
         let session = self.router.sessions.bind(jid, ResourceConflict::Replace, NOW, || unreachable!()).unwrap();
         let actor = Actor { stage: self, session };
@@ -72,26 +79,26 @@ impl Stage {
         actor
     }
 
-    async fn minute(&self) {
+    pub(in crate::extensions) async fn minute(&self) {
         self.clock.advance(Duration::from_secs(60));
         let now = self.clock.now();
         self.router.tell(|listener| listener.minute_passed(now)).await;
     }
 }
 
-struct Actor<'a> {
-    stage: &'a Stage,
-    session: Arc<Session>,
+pub(in crate::extensions) struct Actor<'a> {
+    pub(in crate::extensions) stage: &'a Stage,
+    pub(in crate::extensions) session: Arc<Session>,
 }
 
 impl Actor<'_> {
-    async fn send(&self, stanza: &str) {
+    pub(in crate::extensions) async fn send(&self, stanza: &str) {
         let stanza = Stanza::parse(stanza.to_owned().into(), &Limits::server()).unwrap();
         self.stage.router.from_session(&self.session, stanza).await;
     }
 
     /// Everything in the mailbox after the tasks that tell have had their turn.
-    async fn read(&self) -> Vec<String> {
+    pub(in crate::extensions) async fn read(&self) -> Vec<String> {
         for _ in 0..200 {
             tokio::task::yield_now().await;
         }
@@ -109,7 +116,7 @@ impl Actor<'_> {
         }
     }
 
-    async fn ask(&self, stanza: &str) -> String {
+    pub(in crate::extensions) async fn ask(&self, stanza: &str) -> String {
         self.send(stanza).await;
         let mut came = self.read().await;
         assert!(!came.is_empty(), "no answer to {stanza}");
@@ -117,14 +124,14 @@ impl Actor<'_> {
     }
 
     /// A set to an account; the answer.
-    async fn set(&self, to: &str, inside: &str) -> String {
+    pub(in crate::extensions) async fn set(&self, to: &str, inside: &str) -> String {
         self.ask(&format!(
             "<iq type='set' id='s' to='{to}'><pubsub xmlns='http://jabber.org/protocol/pubsub'>{inside}</pubsub></iq>"
         ))
         .await
     }
 
-    async fn get(&self, to: &str, inside: &str) -> String {
+    pub(in crate::extensions) async fn get(&self, to: &str, inside: &str) -> String {
         self.ask(&format!(
             "<iq type='get' id='g' to='{to}'><pubsub xmlns='http://jabber.org/protocol/pubsub'>{inside}</pubsub></iq>"
         ))

@@ -284,6 +284,11 @@ impl Nodes {
         Ok(answer)
     }
 
+    /// Asks the newest items something, if they are in memory. `None` also when they do not know.
+    pub(super) fn recent_at_hand<T>(entry: &Entry, ask: impl FnOnce(&Recent) -> Option<T>) -> Option<T> {
+        entry.known().recent.as_ref().and_then(ask)
+    }
+
     /// Items after or before a position (both excluded), in their order, whatever memory knows.
     ///
     /// `is_last` asks for the end of that run and not for its beginning.

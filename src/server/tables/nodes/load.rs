@@ -226,6 +226,51 @@ pub(super) async fn own_subscriptions(
         .collect()
 }
 
+/// A subscription, wherever it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// Where the node is: an account or service, here or elsewhere.
+    pub home: BareJid,
+    /// What it is called.
+    pub name: Box<str>,
+    /// Its number.
+    pub number: Number,
+    /// What the subscriber has there.
+    pub subscription: Subscription,
+}
+
+/// Up to `rows_max` subscriptions of a bare address and its resources anywhere, by home and name, and whether there are
+/// no more.
+pub(super) async fn follows(
+    store: &dyn Store,
+    bare: &BareJid,
+    after: Option<&Follow>,
+    rows_max: usize,
+) -> Result<(Vec<Follow>, bool), Fault> {
+    let prefix = Table::SubscriptionsBySubscriber.key().str(bare.as_str()).build();
+    let mut range = KeyBuilder::extend(&prefix).range();
+    if let Some(after) = after {
+        let jid = &after.subscription.jid;
+        range = range.after(&super::subscriber_key(jid, after.home.as_str(), &after.name, &after.number));
+    }
+    let rows = store.scan(range, Page::rows(rows_max).bytes(usize::MAX)).await?;
+    let is_complete = rows.is_complete;
+    let follows = rows.into_iter().map(|(key, value)| {
+        let mut reader = KeyReader::after(&key, prefix.len());
+        let (home, name) = (reader.str()?, reader.str()?);
+        let number = reader.fixed()?;
+        let resource = reader.str()?;
+        let home = BareJid::new(&home).map_err(|_| broken("subscribers"))?;
+        let jid = if resource.is_empty() {
+            Jid::from(bare)
+        } else {
+            bare.with_resource(&resource).map_err(|_| broken("subscribers"))?.into()
+        };
+        Ok(Follow { home, name: name.into(), number, subscription: read_subscription(jid, value)? })
+    });
+    Ok((follows.collect::<Result<_, Fault>>()?, is_complete))
+}
+
 /// The caller's own affiliations at a home, up to `rows_max`.
 pub(super) async fn own_affiliations(
     store: &dyn Store,

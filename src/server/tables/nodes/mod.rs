@@ -25,6 +25,7 @@
 
 mod cache;
 mod clear;
+mod follows;
 mod leases;
 mod load;
 mod recent;
@@ -34,7 +35,7 @@ mod together;
 
 pub use cache::{Entry, Nodes, NodesLimits};
 pub use leases::Lapsed;
-pub use load::{Created, Subscribers, SubscriptionRow};
+pub use load::{Created, Follow, Subscribers, SubscriptionRow};
 pub use recent::Recent;
 pub use together::Step;
 

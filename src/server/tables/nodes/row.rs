@@ -116,6 +116,7 @@ pub(super) fn read_item_head(id: &str, row: Bytes) -> Result<ItemHead, Fault> {
 const DELIVER: u8 = 0b01;
 const BODY: u8 = 0b10;
 const LEASE: u8 = 0b100;
+const AFTER: u8 = 0b1000;
 
 pub(super) fn write_subscription(subscription: &Subscription) -> Bytes {
     let options = subscription.options;
@@ -123,11 +124,15 @@ pub(super) fn write_subscription(subscription: &Subscription) -> Bytes {
     let row = Writer::new(FORMAT)
         .u8(u8::from(subscription.state == SubscriptionState::Subscribed))
         .u64(subscription.since)
-        .u8(bit(options.deliver, DELIVER) | bit(options.include_body, BODY) | bit(options.expire.is_some(), LEASE));
-    match options.expire {
-        Some(Timestamp(end)) => row.u64(end).finish(),
-        None => row.finish(),
-    }
+        .u8(bit(options.deliver, DELIVER)
+            | bit(options.include_body, BODY)
+            | bit(options.expire.is_some(), LEASE)
+            | bit(subscription.after > 0, AFTER));
+    let row = match options.expire {
+        Some(Timestamp(end)) => row.u64(end),
+        None => row,
+    };
+    if subscription.after > 0 { row.u64(subscription.after).finish() } else { row.finish() }
 }
 
 pub(super) fn read_subscription(jid: Jid, row: Bytes) -> Result<Subscription, Fault> {
@@ -136,8 +141,10 @@ pub(super) fn read_subscription(jid: Jid, row: Bytes) -> Result<Subscription, Fa
     let since = row.u64()?;
     let options = row.u8()?;
     let expire = if options & LEASE == 0 { None } else { Some(Timestamp(row.u64()?)) };
+    // Subscriptions that were written before positions were have none: everything is for them.
+    let after = if options & AFTER == 0 { 0 } else { row.u64()? };
     let options = SubscriptionOptions { deliver: options & DELIVER != 0, include_body: options & BODY != 0, expire };
-    Ok(Subscription { jid, state, since, options })
+    Ok(Subscription { jid, state, since, after, options })
 }
 
 pub(super) fn write_affiliation(affiliation: Affiliation) -> Bytes {

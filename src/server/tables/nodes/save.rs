@@ -8,6 +8,7 @@ use pubsub::{Affiliation, Change, Item, Subscription, SubscriptionState, Timesta
 use store::{Batch, Fault, Page, Store};
 use xmpp::{BareJid, Jid};
 
+use super::super::timeline;
 use super::load::{Between, items, moved, moved_by};
 use super::row::{
     Remains, Work, write_affiliation, write_item, write_item_head, write_moved, write_node, write_place, write_remains,
@@ -155,6 +156,10 @@ impl Draft<'_> {
         let number = self.number();
         self.plan.batch.put(item_key(&number, item.sequence), write_item(item));
         self.plan.batch.put(item_id_key(&number, &item.id), write_item_head(item));
+        if self.plan.held.as_ref().is_some_and(|held| held.node.tally.subscribers > 0) {
+            let home = self.ground.home.as_str();
+            timeline::put_work(&mut self.plan.batch, home, self.ground.name, &number, item);
+        }
         let expires = self.plan.held.as_ref().map(|held| held.node.config.item_expire);
         if let Some(Bound::At(seconds)) = expires {
             let Timestamp(expiry) = item.updated.plus_seconds(seconds);

@@ -1,0 +1,143 @@
+//! The home timeline: what the nodes that an account follows sent it, local and remote, as one private node of the
+//! account, `urn:chirrup:timeline:0`.
+//!
+//! What is in it follows from what is followed: the items of the nodes the account is subscribed to by its bare
+//! address, from when it subscribed on, as far as they are still there and the account may read them, in the order in
+//! which they came. `feeder` writes references on arrival, `read` merges them with what is looked for in nodes that
+//! have very many followers, `page` answers who asks for items. `xeps/chirrup-timeline.md` is the protocol.
+
+mod feeder;
+mod page;
+mod read;
+
+pub use feeder::Feeder;
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use xmpp::{BareJid, ns};
+
+use crate::config::{Config, ConfigError};
+use crate::extension::{Extension, Kit, Listener, Mount, Pending, Spec, To};
+use crate::extensions::blocking::Blocks;
+use crate::fanout::contacts::Contacts;
+use crate::runtime::Timestamp;
+use crate::tables::nodes::Nodes;
+
+static SPEC: Spec = Spec { name: "timeline", xeps: &[], config: include_str!("config.toml") };
+
+/// The section `[timeline]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Entries of one account.
+    pub entries_per_account_max: u64,
+    /// Days an entry is kept; 0 is for as long as there is room.
+    pub days_max: u64,
+    /// Subscribers from which on a node's followers look for its items themselves.
+    pub merge_followers_min: u64,
+    /// Nodes that one account follows.
+    pub follows_per_account_max: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            entries_per_account_max: 20_000,
+            days_max: 0,
+            merge_followers_min: 10_000,
+            follows_per_account_max: 5_000,
+        }
+    }
+}
+
+impl Settings {
+    /// # Errors
+    /// When a bound is zero.
+    fn check(&self) -> Result<(), ConfigError> {
+        for (name, value) in [
+            ("entries_per_account_max", self.entries_per_account_max),
+            ("follows_per_account_max", self.follows_per_account_max),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::new(format!("`timeline.{name}` is 0, which would refuse everything"))
+                    .with_hint("leave the key out for the default"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The timelines of all accounts.
+#[expect(missing_debug_implementations, reason = "there is nothing to show")]
+pub struct Timeline {
+    feeder: Arc<Feeder>,
+    contacts: Arc<dyn Contacts>,
+    blocks: Arc<Blocks>,
+    page_items_max: usize,
+    page_bytes_max: usize,
+}
+
+impl Timeline {
+    /// Timelines over `nodes`, for the contacts that `contacts` knows and without those that `blocks` blocks.
+    ///
+    /// # Errors
+    /// When the section makes no sense.
+    pub fn new(
+        kit: &Kit,
+        nodes: &Arc<Nodes>,
+        contacts: &Arc<dyn Contacts>,
+        blocks: &Arc<Blocks>,
+        config: &Config,
+        settings: Settings,
+    ) -> Result<Arc<Self>, ConfigError> {
+        settings.check()?;
+        Ok(Arc::new(Self {
+            feeder: Feeder::start(kit, nodes, settings),
+            contacts: Arc::clone(contacts),
+            blocks: Arc::clone(blocks),
+            page_items_max: config.limits.pubsub_page_items_max,
+            page_bytes_max: config.limits.mailbox_bytes_max / 8,
+        }))
+    }
+
+    /// Who writes on arrival.
+    #[must_use]
+    pub fn feeder(&self) -> &Arc<Feeder> {
+        &self.feeder
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+impl Listener for Timeline {
+    fn minute_passed(&self, _now: Timestamp) -> Pending<()> {
+        let feeder = Arc::clone(&self.feeder);
+        Pending::later(async move {
+            if let Err(error) = feeder.sweep().await {
+                tracing::error!(%error, "timelines cannot be looked after");
+            }
+        })
+    }
+
+    fn account_removed(&self, account: &BareJid) -> Pending<()> {
+        let (feeder, account) = (Arc::clone(&self.feeder), account.clone());
+        Pending::later(async move {
+            if let Err(error) = feeder.shared().timelines.delete(account.as_str()).await {
+                tracing::error!(%account, %error, "the timeline of a removed account is left behind");
+            }
+        })
+    }
+}
+
+impl Extension for Timeline {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn mount(self: Arc<Self>, at: &mut Mount) {
+        at.feature(To::ACCOUNT, ns::TIMELINE);
+        at.listener(self);
+    }
+}
