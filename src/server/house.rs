@@ -16,6 +16,7 @@ use crate::extensions;
 use crate::net::c2s::{self, Door};
 use crate::net::connection::Transport;
 use crate::net::listen::{self, Admission};
+use crate::net::resume;
 use crate::net::seek::Seeker;
 use crate::net::streams::Streams;
 use crate::net::tls::Tls;
@@ -244,16 +245,26 @@ impl House {
     }
 
     /// One round: give up on questions, ask silent clients for a sign of life.
-    fn tidy(&self) {
+    fn tidy(self: &Arc<Self>) {
         self.router.expire_questions();
         self.federation.tidy();
         let now = self.clock.now();
         let silence = self.config.limits.idle_seconds_max * 1_000_000;
+        let mut expired = Vec::new();
         for session in self.router.sessions.all() {
             session.settled(now);
+            if session.has_expired(now) {
+                expired.push(session);
+                continue;
+            }
+            if session.is_detached() {
+                continue;
+            }
             let silent = now.saturating_sub(session.last_heard());
-            if silent > silence + 60_000_000 {
-                session.mailbox.close(Some(Condition::ConnectionTimeout));
+            let is_lost = session.is_unresponsive(self.config.c2s.acknowledge_seconds_max, now);
+            if is_lost || silent > silence + 60_000_000 {
+                // Nobody waits for it to let go.
+                drop(session.mailbox.cut(Condition::ConnectionTimeout));
             } else if silent > silence {
                 // XEP-0199 section 4.2: whatever it answers, it is alive.
                 let ping = xmpp::Element::builder("ping", ns::PING).build();
@@ -264,6 +275,9 @@ impl House {
                 iq.content.push(&ping);
                 session.deliver(iq.render());
             }
+        }
+        if !expired.is_empty() {
+            runtime::start(resume::expire(Arc::clone(self), expired));
         }
     }
 }
@@ -408,7 +422,11 @@ impl Server {
             task.abort();
         }
         for session in self.house.router.sessions.all() {
-            session.mailbox.close(Some(Condition::SystemShutdown));
+            if session.is_resumable() {
+                drop(session.mailbox.cut(Condition::SystemShutdown));
+            } else {
+                session.mailbox.close(Some(Condition::SystemShutdown));
+            }
         }
         let goodbye = async {
             while self.house.admission.count() > 0 {

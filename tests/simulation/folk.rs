@@ -126,7 +126,7 @@ impl Living {
         let mut bytes = Vec::new();
         match std::future::poll_fn(|cx| self.session.mailbox.poll_take(cx, &mut bytes, 1)).await {
             Taken::Frames => Some(parse(bytes)),
-            Taken::Close(_) => None,
+            Taken::Close(_) | Taken::Cut(_) => None,
         }
     }
 

@@ -167,13 +167,12 @@ impl Actor {
         }
     }
 
-    /// Authenticates and binds.
-    pub async fn log_in(
+    /// Authenticates, and opens the stream that follows.
+    pub async fn authenticate(
         &mut self,
         username: &str,
         password: &str,
         authzid: Option<&str>,
-        resource: Option<&str>,
     ) -> Result<(), LoginError> {
         let features = self.open().await?;
         let offered: Vec<String> = features
@@ -191,6 +190,11 @@ impl Actor {
             self.sasl("success").await?;
         }
         self.open().await?;
+        Ok(())
+    }
+
+    /// Binds a resource.
+    pub async fn bind(&mut self, resource: Option<&str>) -> Result<(), LoginError> {
         let wish = resource.map(|wish| format!("<resource>{wish}</resource>")).unwrap_or_default();
         self.write(format!("<iq type='set' id='bind'><bind xmlns='{BIND}'>{wish}</bind></iq>").as_bytes()).await?;
         let answer = self.element().await?;

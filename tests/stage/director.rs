@@ -235,7 +235,10 @@ impl<T: Theatre> Production<'_, T> {
             let jid = character.get("jid").unwrap_or_default();
             let localpart = jid.split_once('@').map(|(localpart, _)| localpart).unwrap_or_default();
             let password = character.get("password").unwrap_or_default();
-            actor.log_in(localpart, password, character.get("authzid"), character.get("resource")).await?;
+            actor.authenticate(localpart, password, character.get("authzid")).await?;
+            if character.get("bind") != Some("none") {
+                actor.bind(character.get("resource")).await?;
+            }
             let name = &character.name;
             let resource = actor.full_jid.split_once('/').map(|(_, resource)| resource).unwrap_or_default();
             self.variables.insert(format!("{name}'s resource"), resource.to_owned());

@@ -155,11 +155,29 @@ pub struct C2s {
     pub tls_required: bool,
     /// What happens when a resource is asked for that is in use.
     pub resource_conflict: ResourceConflict,
+    /// Whether clients can have stanzas acknowledged (XEP-0198).
+    pub stream_management: bool,
+    /// Seconds for which a session without a stream waits for its client. 0: clients cannot resume.
+    pub resume_seconds_max: u32,
+    /// Stanzas written to a client and not acknowledged, beyond which no more are written.
+    pub unacknowledged_stanzas_max: usize,
+    /// Bytes of them.
+    pub unacknowledged_bytes_max: usize,
+    /// Seconds a client may take to answer when it is asked how many stanzas it has handled.
+    pub acknowledge_seconds_max: u64,
 }
 
 impl Default for C2s {
     fn default() -> Self {
-        Self { tls_required: true, resource_conflict: ResourceConflict::Replace }
+        Self {
+            tls_required: true,
+            resource_conflict: ResourceConflict::Replace,
+            stream_management: true,
+            resume_seconds_max: 600,
+            unacknowledged_stanzas_max: 1_000,
+            unacknowledged_bytes_max: 1 << 20,
+            acknowledge_seconds_max: 60,
+        }
     }
 }
 
@@ -423,6 +441,16 @@ impl Config {
                         .with_hint("add the PEM file of its certificate chain"));
                 }
                 _ => {}
+            }
+        }
+        for (key, is_zero) in [
+            ("unacknowledged_stanzas_max", self.c2s.unacknowledged_stanzas_max == 0),
+            ("unacknowledged_bytes_max", self.c2s.unacknowledged_bytes_max == 0),
+            ("acknowledge_seconds_max", self.c2s.acknowledge_seconds_max == 0),
+        ] {
+            if is_zero {
+                return Err(ConfigError::new(format!("`c2s.{key}` is 0, with which nothing could be sent"))
+                    .with_hint("leave the key out for the default, or set `c2s.stream_management = false`"));
             }
         }
         for admin in &self.admins {

@@ -178,8 +178,11 @@ pub trait Presences: Send + Sync + 'static {
     fn outbound(&self, session: Arc<Session>, stanza: Stanza) -> BoxFuture<()>;
     /// Presence addressed to a local account or resource, whoever sent it; `from` is true.
     fn inbound(&self, stanza: Stanza) -> BoxFuture<()>;
-    /// The stream of `session` is gone and the session unbound: whoever saw it must hear of it (section 4.5).
+    /// The stream of `session` is gone and will not be resumed: whoever saw it must hear of it (section 4.5), then it is
+    /// unbound, and what is left in its mailbox finds another way.
     fn ended(&self, session: Arc<Session>) -> BoxFuture<()>;
+    /// Resolves when what was decided about subscriptions until now is durable.
+    fn settled(&self) -> BoxFuture<()>;
 }
 
 /// An IQ about registration on a stream that has not authenticated yet.

@@ -82,17 +82,23 @@ impl Offline {
         })
     }
 
-    /// Keeps `stanza` for `account`, which exists. Durable when it resolves with [`Outcome::Kept`].
+    /// Keeps `stanza` for `account`, which exists; it came `since` then, or just now. Durable when it resolves with
+    /// [`Outcome::Kept`].
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn keep(&self, account: &BareJid, mut stanza: Stanza) -> Result<Outcome, Fault> {
+    pub async fn keep(
+        &self,
+        account: &BareJid,
+        mut stanza: Stanza,
+        since: Option<Timestamp>,
+    ) -> Result<Outcome, Fault> {
         match worth(&stanza) {
             Worth::Nothing => return Ok(Outcome::Worthless),
             Worth::NotAllowed => return Ok(Outcome::Refused),
             Worth::Keeping => {}
         }
-        let now = self.clock.now();
+        let now = since.unwrap_or_else(|| self.clock.now());
         // Nobody but us speaks of when we held it up.
         let domain = account.domain();
         stanza.content = stanza.content.without(|child| is_delay_of(child, domain));

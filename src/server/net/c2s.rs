@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use xmpp::sasl::{Failure, Hash};
+use xmpp::stanza::{Kind, PresenceType};
 use xmpp::stream::{Condition, Event, ResumeFailed, Seed, Stream, TlsFacts};
-use xmpp::{BareJid, FullJid, StanzaError};
+use xmpp::{BareJid, FullJid, Stanza, StanzaError};
 
-use super::connection::{Connection, Transport, Woke};
+use super::connection::{Connection, Talk, Transport, Woke};
 use super::resume::{self, Resumption};
 use super::tls::Start;
 use crate::extension::Application;
 use crate::house::House;
 use crate::runtime::survive;
 use crate::session::Session;
+use crate::session::unacked::Window;
 
 /// How the bytes of a client reach us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +40,36 @@ pub async fn serve(house: Arc<House>, transport: Transport, door: Door, peer: Ip
     if is_new {
         Box::pin(house.router.tell(|listener| listener.session_bound(&session))).await;
     }
-    if let Parting::Close(condition) = converse(&house, &mut connection, &session).await {
-        Box::pin(connection.close(condition)).await;
+    let parting = converse(&house, &mut connection, &session).await;
+    Box::pin(part(&house, connection, &session, parting)).await;
+}
+
+/// A stream is over: its session waits for another one, or ends. The client hears of that last, so that it finds what
+/// it left when it comes back at once.
+async fn part(house: &Arc<House>, mut connection: Connection, session: &Arc<Session>, parting: Parting) {
+    settle(house, &mut connection).await;
+    let (acks, unacked) = (connection.stream.acks().cloned(), connection.take_unacked());
+    let may_stay = matches!(parting, Parting::Gone | Parting::Cut(_));
+    if !may_stay {
+        // Nothing more comes, and whoever knocks now waits for the end.
+        session.mailbox.close(None);
     }
-    house.router.sessions.unbind(&session);
-    if let Some(presences) = &house.router.wiring().presences {
-        presences.ended(session).await;
+    if !resume::detach(house, session, acks.as_ref(), unacked) {
+        resume::end(house, session, acks).await;
+    }
+    match parting {
+        Parting::Gone => {}
+        Parting::Close(condition) => connection.close(condition).await,
+        Parting::Cut(condition) => connection.close(Some(condition)).await,
+    }
+}
+
+/// Waits until what was handled is durable, as far as that is not so by itself.
+async fn settle(house: &House, connection: &mut Connection) {
+    if std::mem::take(&mut connection.is_unsettled)
+        && let Some(presences) = &house.router.wiring().presences
+    {
+        presences.settled().await;
     }
 }
 
@@ -108,10 +134,10 @@ async fn negotiate(
                     connection.stream.send(&applied.reply);
                 }
                 Event::Bind { resource } => {
-                    let bound = account
-                        .as_ref()
-                        .ok_or_else(StanzaError::not_allowed)
-                        .and_then(|account| bind(house, account, resource.as_deref()));
+                    let bound = match &account {
+                        Some(account) => bind(house, account, resource.as_deref()).await,
+                        None => Err(StanzaError::not_allowed()),
+                    };
                     match bound {
                         Ok(session) => {
                             connection.stream.handle_bound(Ok(session.jid.clone()));
@@ -142,6 +168,7 @@ async fn negotiate(
                 | Event::Malformed { .. }
                 | Event::Answered(_)
                 | Event::Enable { .. }
+                | Event::AckWanted
                 | Event::Acked(_)
                 | Event::Active
                 | Event::Inactive => {}
@@ -153,7 +180,7 @@ async fn negotiate(
                 connection.close(condition).await;
                 return None;
             }
-            Ok(Woke::Gone) => return None,
+            Ok(Woke::Gone | Woke::Cut(_)) => return None,
             Err(_) => {
                 connection.close(Some(Condition::ConnectionTimeout)).await;
                 return None;
@@ -178,11 +205,12 @@ fn unavailable(fault: &store::Fault) -> Failure {
     Failure::TemporaryAuthFailure
 }
 
-fn bind(house: &House, account: &BareJid, resource: Option<&str>) -> Result<Arc<Session>, StanzaError> {
+async fn bind(house: &Arc<House>, account: &BareJid, resource: Option<&str>) -> Result<Arc<Session>, StanzaError> {
     let jid: FullJid = match resource {
         Some(resource) => account.with_resource(resource).map_err(|_| StanzaError::bad_request())?,
         None => account.with_resource(&house.ids.id()).map_err(|_| StanzaError::internal_server_error())?,
     };
+    resume::make_room(house, &jid).await;
     house.router.sessions.bind(jid, house.config.c2s.resource_conflict, house.clock.now(), || house.ids.id())
 }
 
@@ -192,16 +220,21 @@ enum Parting {
     Gone,
     /// Politely, or with an error.
     Close(Option<Condition>),
+    /// With an error, and the session may be wanted still.
+    Cut(Condition),
 }
 
 /// Takes stanzas and writes what the mailbox holds, until either side ends the stream.
 ///
 /// Everything rare or large is on the heap: what this future holds, every idle session holds.
 async fn converse(house: &Arc<House>, connection: &mut Connection, session: &Arc<Session>) -> Parting {
+    let c2s = &house.config.c2s;
+    let window = Window { frames_max: c2s.unacknowledged_stanzas_max, bytes_max: c2s.unacknowledged_bytes_max };
     loop {
         while let Some(event) = connection.stream.poll_event() {
             match event {
                 Event::Stanza(stanza) => {
+                    connection.is_unsettled |= is_about_subscription(&stanza);
                     let handled = survive(house.router.from_session(session, stanza)).await;
                     if handled.is_none() {
                         tracing::error!(session = %session.jid, "handling a stanza panicked; its stream is closed");
@@ -215,20 +248,40 @@ async fn converse(house: &Arc<House>, connection: &mut Connection, session: &Arc
                 Event::Enable { resume, max } => {
                     connection.stream.handle_enabled(Ok(resume::enable(house, session, resume, max)));
                 }
+                Event::AckWanted => {
+                    Box::pin(settle(house, connection)).await;
+                    connection.stream.send_ack();
+                }
+                Event::Acked(count) => {
+                    session.answered();
+                    connection.acked(count);
+                }
+                Event::Active => session.mailbox.set_inactive(false),
+                Event::Inactive => session.mailbox.set_inactive(true),
                 Event::Closed(_) => return Parting::Close(None),
                 // The rest belongs to negotiation.
                 _ => {}
             }
         }
-        match connection.wait(Some(session)).await {
+        let talk = Talk { session, clock: house.clock.as_ref(), window };
+        match connection.wait(Some(talk)).await {
             Woke::Read(bytes) => {
+                // Its radio is on, so what waits for that need not (XEP-0352).
+                session.mailbox.release();
                 session.heard(house.clock.now());
                 if let Some(wait) = house.pace(session, bytes) {
                     Box::pin(crate::runtime::pause(wait)).await;
                 }
             }
             Woke::Close(condition) => return Parting::Close(condition),
+            Woke::Cut(condition) => return Parting::Cut(condition),
             Woke::Gone => return Parting::Gone,
         }
     }
+}
+
+/// Whether the decision that a stanza asks for is made durable after it was handled.
+fn is_about_subscription(stanza: &Stanza) -> bool {
+    use PresenceType::{Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+    matches!(stanza.head.kind, Kind::Presence(Subscribe | Subscribed | Unsubscribe | Unsubscribed))
 }

@@ -5,6 +5,7 @@
 //! connections of a worker thread share, and output is written and given back.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,9 +14,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xmpp::stream::{Condition, Stream};
 
+use crate::runtime::{Clock, Timestamp};
 pub use crate::runtime::{Transport, Wire};
 use crate::session::Session;
-use crate::session::mailbox::Taken;
+use crate::session::mailbox::{Frame, Keeping, Taken};
+use crate::session::unacked::{Unacked, Window};
 
 /// Output above this many bytes is written before more is taken or read.
 const OUTPUT_MARK: usize = 64 * 1024;
@@ -38,6 +41,21 @@ pub struct Connection {
     out: Vec<u8>,
     written: usize,
     unflushed: bool,
+    /// What the client has not acknowledged, once it acknowledges.
+    unacked: Option<Box<Unacked>>,
+    /// Whether something was handled that may not be durable yet.
+    pub is_unsettled: bool,
+}
+
+/// What a connection needs to know of the session whose mailbox it empties.
+#[derive(Clone, Copy)]
+pub struct Talk<'a> {
+    /// The session.
+    pub session: &'a Session,
+    /// Wall time.
+    pub clock: &'a dyn Clock,
+    /// How much may be written and not acknowledged, if the client acknowledges.
+    pub window: Window,
 }
 
 /// Why the loop woke.
@@ -47,6 +65,8 @@ pub enum Woke {
     Read(usize),
     /// The house wants the stream to end.
     Close(Option<Condition>),
+    /// The house wants the stream to end at once, whatever becomes of the session.
+    Cut(Condition),
     /// The peer is gone.
     Gone,
 }
@@ -55,7 +75,7 @@ impl Connection {
     /// A connection that has said nothing yet.
     #[must_use]
     pub fn new(transport: Transport, stream: Stream) -> Self {
-        Self { transport, stream, out: Vec::new(), written: 0, unflushed: false }
+        Self { transport, stream, out: Vec::new(), written: 0, unflushed: false, unacked: None, is_unsettled: false }
     }
 
     /// Exchanges the transport, for STARTTLS: `secure` gets the plain one and returns the encrypted one.
@@ -67,25 +87,34 @@ impl Connection {
         Ok((Self { transport, ..self }, facts))
     }
 
-    /// Waits until something happened, writing meanwhile. With a `session`, its mailbox is emptied too.
-    pub async fn wait(&mut self, session: Option<&Session>) -> Woke {
+    /// Waits until something happened, writing meanwhile. With a session to talk for, its mailbox is emptied too.
+    pub async fn wait(&mut self, talk: Option<Talk<'_>>) -> Woke {
+        if let (Some(talk), None, Some(_)) = (talk, &self.unacked, self.stream.acks()) {
+            self.unacked = Some(Box::new(Unacked::new(talk.window)));
+        }
         self.stream.poll_transmit(&mut self.out);
-        std::future::poll_fn(|cx| self.poll(cx, session)).await
+        std::future::poll_fn(|cx| self.poll(cx, talk)).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, session: Option<&Session>) -> Poll<Woke> {
+    fn poll(&mut self, cx: &mut Context<'_>, talk: Option<Talk<'_>>) -> Poll<Woke> {
         loop {
             if self.poll_write_out(cx).is_err() {
                 return Poll::Ready(Woke::Gone);
             }
-            let Some(session) = session else { break };
+            let Some(talk) = talk else { break };
             if self.waiting() >= OUTPUT_MARK {
                 // A peer that takes nothing any more must not keep a stream that is to end.
-                return session.mailbox.poll_failing(cx).map(|condition| Woke::Close(Some(condition)));
+                return talk.session.mailbox.poll_failing(cx).map(|taken| match taken {
+                    Taken::Cut(condition) => Woke::Cut(condition),
+                    Taken::Close(condition) => Woke::Close(condition),
+                    Taken::Frames => Woke::Read(0),
+                });
             }
-            match session.mailbox.poll_take(cx, &mut self.out, OUTPUT_MARK) {
+            match self.poll_take(cx, talk) {
                 Poll::Ready(Taken::Frames) => {}
                 Poll::Ready(Taken::Close(condition)) => return Poll::Ready(Woke::Close(condition)),
+                Poll::Ready(Taken::Cut(condition)) => return Poll::Ready(Woke::Cut(condition)),
+                Poll::Pending if self.ask(talk) => {}
                 Poll::Pending => break,
             }
         }
@@ -96,6 +125,41 @@ impl Connection {
             Ok(0) | Err(_) => Poll::Ready(Woke::Gone),
             Ok(bytes) => Poll::Ready(Woke::Read(bytes)),
         }
+    }
+
+    fn poll_take(&mut self, cx: &mut Context<'_>, talk: Talk<'_>) -> Poll<Taken> {
+        let Talk { session, clock, .. } = talk;
+        let Some(unacked) = self.unacked.as_deref_mut() else {
+            return session.mailbox.poll_take(cx, &mut self.out, OUTPUT_MARK);
+        };
+        let before = unacked.len();
+        let keeping = Keeping { unacked, clock, domain: session.jid.domain() };
+        let taken = session.mailbox.poll_take_keeping(cx, &mut self.out, OUTPUT_MARK, Some(keeping));
+        let written = self.unacked.as_ref().map_or(0, |unacked| unacked.len() - before);
+        self.stream.sent(u32::try_from(written).unwrap_or(u32::MAX));
+        taken
+    }
+
+    /// Asks for an acknowledgement at the end of a batch, if it is time. Whether it was.
+    fn ask(&mut self, talk: Talk<'_>) -> bool {
+        let Some(unacked) = self.unacked.as_deref_mut().filter(|unacked| unacked.wants_ack()) else { return false };
+        unacked.asked();
+        talk.session.asked(talk.clock.now());
+        self.stream.request_ack();
+        self.stream.poll_transmit(&mut self.out);
+        true
+    }
+
+    /// The client has handled `count` more of the stanzas that were written.
+    pub fn acked(&mut self, count: u32) {
+        if let Some(unacked) = &mut self.unacked {
+            unacked.acked(count);
+        }
+    }
+
+    /// What was written and not acknowledged.
+    pub fn take_unacked(&mut self) -> VecDeque<(Frame, Timestamp)> {
+        self.unacked.take().map(|unacked| unacked.into_frames()).unwrap_or_default()
     }
 
     fn waiting(&self) -> usize {

@@ -43,7 +43,8 @@ impl Streams {
         settings.unauthenticated_bytes_max = limits.unauthenticated_bytes_max;
         settings.negotiation_time_max = Duration::from_secs(limits.unauthenticated_seconds_max);
         settings.authentications_max = u8::try_from(limits.authentication_attempts_max).unwrap_or(u8::MAX);
-        settings.acks = true;
+        settings.acks = config.c2s.stream_management;
+        settings.client_states = true;
         settings.features = vec![
             element_bytes(&caps::stream_feature(router)),
             element_bytes(&Element::builder("ver", ns::ROSTER_VERSIONING).build()),

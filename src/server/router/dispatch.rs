@@ -23,10 +23,8 @@ impl Router {
                     return self.bounce(&stanza, &error).await;
                 }
                 return match self.sessions.find(&full) {
-                    Some(session) => {
-                        session.deliver(stanza.render());
-                    }
-                    None => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
+                    Some(session) if session.deliver(stanza.render()) => {}
+                    _ => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
                 };
             }
             Destination::Domain(domain) => (To::DOMAIN, domain),

@@ -3,9 +3,13 @@
 //! A [`Session`] is one bound resource (RFC 6120 section 7, RFC 6121 section 1.4.2): its address, its
 //! [`Mailbox`], its presence and what it cares about. [`Sessions`] finds them; it knows nothing of sockets.
 
+mod frame;
 pub mod interest;
 pub mod mailbox;
+pub mod management;
 pub mod remotes;
+pub mod unacked;
+mod urgency;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
@@ -19,6 +23,7 @@ use xmpp::{BareJid, FullJid, Jid, StanzaError};
 
 use self::interest::Interest;
 use self::mailbox::{Frame, Mailbox};
+use self::management::{Ended, Resumable};
 use crate::config::ResourceConflict;
 use crate::runtime::Timestamp;
 use crate::tables::archive::Place;
@@ -38,6 +43,8 @@ pub struct Session {
     heard: AtomicU64,
     /// Until when the bytes that came are paid for, at the rate allowed; in the same unit.
     paid_until: AtomicU64,
+    /// When an acknowledgement was asked for that has not come, in the same unit; else 0.
+    asked: AtomicU64,
 }
 
 /// What changes during a session.
@@ -59,6 +66,8 @@ pub struct State {
     pub copied: Option<Box<Copied>>,
     /// How far it has read its archive, if it has (XEP-0313).
     pub archive_read: Option<ArchiveRead>,
+    /// How it can be resumed when its stream is lost, if it can (XEP-0198).
+    pub resumable: Option<Box<Resumable>>,
 }
 
 /// The last few messages that were copied to other resources, by who they were to or from, and their ids.
@@ -164,6 +173,23 @@ impl Session {
         self.heard.load(Ordering::Relaxed)
     }
 
+    /// Notes that the client was asked `at` that time how far it is (XEP-0198).
+    pub fn asked(&self, at: Timestamp) {
+        self.asked.store(at, Ordering::Relaxed);
+    }
+
+    /// Notes that it has answered.
+    pub fn answered(&self) {
+        self.asked.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked more than `seconds` ago and has not answered.
+    #[must_use]
+    pub fn is_unresponsive(&self, seconds: u64, now: Timestamp) -> bool {
+        let asked = self.asked.load(Ordering::Relaxed);
+        asked > 0 && asked.saturating_add(seconds * 1_000_000) < now
+    }
+
     /// How long to wait before reading on so that the stream stays below `bytes_per_second_max` on average, with
     /// `BURST_SECONDS` of credit for whoever was quiet. Called by the connection's own loop only.
     #[must_use]
@@ -231,6 +257,8 @@ pub struct Sessions {
     hasher: RandomState,
     limits: SessionLimits,
     count: AtomicUsize,
+    /// Those that are over.
+    pub ended: Ended,
 }
 
 impl Sessions {
@@ -242,6 +270,7 @@ impl Sessions {
             hasher: RandomState::new(),
             limits,
             count: AtomicUsize::new(0),
+            ended: Ended::default(),
         }
     }
 
@@ -287,6 +316,7 @@ impl Sessions {
             state: Mutex::default(),
             heard: AtomicU64::new(now),
             paid_until: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
         });
         sessions.push(Arc::clone(&session));
         self.count.fetch_add(1, Ordering::Relaxed);

@@ -243,6 +243,17 @@ impl Stream {
         }
     }
 
+    /// Tells the client how many stanzas have been handled, if stream management is enabled.
+    pub fn send_ack(&mut self) {
+        let Some(h) = self.acks().map(Acks::h) else { return };
+        if matches!(self.phase, Phase::Bound(_)) {
+            let out = &mut self.line.out;
+            begin(out, "a");
+            write_attr(out, "h", &h.to_string());
+            out.extend_from_slice(b"/>");
+        }
+    }
+
     /// Asks the client how many stanzas it has handled, if stream management is enabled.
     pub fn request_ack(&mut self) {
         if self.acks().is_some() && matches!(self.phase, Phase::Bound(_)) {
@@ -269,14 +280,7 @@ impl Stream {
         };
         let is_offered = self.settings.acks;
         match (element.name(), self.acks_mut()) {
-            ("r", Some(acks)) => {
-                // All that came before has been dealt with: see `handled`.
-                let h = acks.h();
-                begin(&mut self.line.out, "a");
-                write_attr(&mut self.line.out, "h", &h.to_string());
-                self.line.out.extend_from_slice(b"/>");
-                None
-            }
+            ("r", Some(_)) => Some(Event::AckWanted),
             ("a", Some(acks)) => {
                 let Some(h) = element.attr("h").and_then(|h| h.parse().ok()) else {
                     return self.refuse(StreamError::new(Condition::InvalidXml).with_text("an ack without a count"));

@@ -106,6 +106,9 @@ pub enum Event {
         /// How many stanzas the client has handled on it.
         h: u32,
     },
+    /// The client wants to know how many of its stanzas have been handled: call [`Stream::send_ack`] when all is durable
+    /// that [`Stream::handled`] was called for.
+    AckWanted,
     /// The client has answered how many stanzas it has handled: this many more, the oldest ones; 0 when it was asked
     /// and there is no news.
     Acked(u32),

@@ -123,7 +123,7 @@ impl Actor<'_> {
             let mut out = Vec::new();
             match self.session.mailbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut out, 1) {
                 Poll::Ready(Taken::Frames) => stanzas.push(String::from_utf8(out).unwrap()),
-                Poll::Ready(Taken::Close(_)) | Poll::Pending => return stanzas,
+                Poll::Ready(_) | Poll::Pending => return stanzas,
             }
         }
     }

@@ -190,7 +190,7 @@ impl Delivery {
                 let present = Present::of(router, to);
                 let given = present.give(&stanza.head, sender.as_deref(), is_copied, &mut || message.clone());
                 if let Err(recipient) = given {
-                    let undelivered = super::Undelivered { account: account.clone(), recipient, stanza };
+                    let undelivered = super::Undelivered { account: account.clone(), recipient, stanza, since: None };
                     self.otherwise(router, undelivered).await;
                 }
             }

@@ -21,6 +21,7 @@ use super::offline::{Offline, Outcome};
 use crate::extension::{BoxFuture, Extension, Kit, Messages, Mount, Spec};
 use crate::router::Router;
 use crate::router::rules::{Availability, Decision, Recipient, decide, includes};
+use crate::runtime::Timestamp;
 use crate::session::Session;
 use crate::tables::accounts::Accounts;
 
@@ -48,14 +49,14 @@ impl Delivery {
 
     /// For who is away, and for who does not exist.
     async fn otherwise(&self, router: &Router, undelivered: Undelivered) {
-        let Undelivered { account, recipient, stanza } = undelivered;
+        let Undelivered { account, recipient, stanza, since } = undelivered;
         let recipient = match self.exists(router, &account).await {
             Ok(true) => recipient,
             Ok(false) => missing(recipient),
             Err(error) => return router.bounce(&stanza, &error).await,
         };
         match decide(stanza.head.kind, recipient, || true) {
-            Decision::Store => self.keep(router, &account, stanza).await,
+            Decision::Store => self.keep(router, &account, stanza, since).await,
             Decision::Bounce => router.bounce(&stanza, &StanzaError::service_unavailable()).await,
             _ => {}
         }
@@ -71,9 +72,9 @@ impl Delivery {
         })
     }
 
-    async fn keep(&self, router: &Router, account: &BareJid, stanza: Stanza) {
+    async fn keep(&self, router: &Router, account: &BareJid, stanza: Stanza, since: Option<Timestamp>) {
         let bounced = stanza.clone();
-        match self.offline.keep(account, stanza).await {
+        match self.offline.keep(account, stanza, since).await {
             Ok(Outcome::Kept) => self.wake(router, &bounced, None).await,
             Ok(Outcome::Worthless) => {}
             Ok(Outcome::Refused) => router.bounce(&bounced, &StanzaError::service_unavailable()).await,
@@ -107,7 +108,7 @@ impl Delivery {
             Ok(()) => Box::pin(std::future::ready(())),
             Err(recipient) => {
                 let delivery = self.clone();
-                let undelivered = Undelivered { account: to.to_bare(), recipient, stanza };
+                let undelivered = Undelivered { account: to.to_bare(), recipient, stanza, since: None };
                 Box::pin(async move { delivery.otherwise(&router, undelivered).await })
             }
         }
@@ -128,6 +129,8 @@ struct Undelivered {
     /// As if the account existed.
     recipient: Recipient,
     stanza: Stanza,
+    /// When it came, if that was not just now.
+    since: Option<Timestamp>,
 }
 
 /// One available resource.

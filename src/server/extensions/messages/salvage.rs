@@ -1,13 +1,16 @@
 //! Another way for what was put into the mailbox of a session that is gone, and never written to its stream.
 
+use std::sync::Arc;
+
 use xmpp::limits::Limits;
 use xmpp::stanza::Kind;
 use xmpp::{Jid, Stanza, StanzaError, ns};
 
 use super::clean::is_by;
-use super::{Delivery, Present};
+use super::{Delivery, Present, Undelivered, copies};
 use crate::router::Router;
 use crate::router::rules::may_be_answered;
+use crate::runtime::Timestamp;
 use crate::session::Session;
 use crate::session::mailbox::Frame;
 use crate::tables::archive::Place;
@@ -18,7 +21,7 @@ impl Delivery {
     /// was for it alone.
     pub async fn salvage(&self, session: &Session) {
         let Some(router) = self.router.upgrade() else { return };
-        for frame in session.mailbox.drain() {
+        for (frame, since) in session.mailbox.drain() {
             let Frame::Whole(bytes) = frame else { continue };
             if !bytes.starts_with(b"<message") && !bytes.starts_with(b"<iq") {
                 continue;
@@ -33,7 +36,7 @@ impl Delivery {
                         self.wake(&router, &stanza, None).await;
                         self.offline.keep_again(stanza).await;
                     }
-                    None => self.plain(std::sync::Arc::clone(&router), None, stanza).await,
+                    None => self.late(Arc::clone(&router), stanza, since).await,
                 },
                 Kind::Iq(_) if may_be_answered(stanza.head.kind) && stanza.head.from.is_some() => {
                     router.bounce(&stanza, &StanzaError::service_unavailable()).await;
@@ -43,16 +46,28 @@ impl Delivery {
         }
     }
 
+    /// What waited `since` then, if it did, says so to whoever gets it in the end.
+    async fn late(&self, router: Arc<Router>, stanza: Stanza, since: Timestamp) {
+        let (Some(to), 1..) = (&stanza.head.to, since) else { return self.plain(router, None, stanza).await };
+        let is_copied = copies::of_received(None, &stanza);
+        let present = Present::of(&router, to);
+        if is_copied && present.available.iter().any(|resource| was_told(&resource.session, since)) {
+            return;
+        }
+        let bytes = Frame::Whole(stanza.render()).delayed(to.domain(), since).to_bytes();
+        if let Err(recipient) = present.give(&stanza.head, None, is_copied, &mut || bytes.clone()) {
+            let account = to.to_bare();
+            let since = Some(since);
+            self.otherwise(&router, Undelivered { account, recipient, stanza, since }).await;
+        }
+    }
+
     /// An archived message is never bounced, and never given to who had a copy.
     async fn salvage_archived(&self, router: &Router, lost: &Session, stanza: Stanza, place: Place) {
         let Some(to) = &stanza.head.to else { return };
         self.wake(router, &stanza, Some(lost.jid.resource())).await;
         let mut present = Present::of(router, to);
-        let was_told = |session: &Session| {
-            let state = session.state();
-            state.wants_carbons && state.available.as_ref().is_some_and(|available| available.since <= place.time)
-        };
-        if present.available.iter().any(|resource| was_told(&resource.session)) {
+        if present.available.iter().any(|resource| was_told(&resource.session, place.time)) {
             return;
         }
         present.named = present.named.filter(|named| named.jid != lost.jid);
@@ -61,6 +76,12 @@ impl Delivery {
             self.offline.refer(&to.to_bare(), place).await;
         }
     }
+}
+
+/// Whether a resource had a copy of what came at that time.
+fn was_told(session: &Session, at: Timestamp) -> bool {
+    let state = session.state();
+    state.wants_carbons && state.available.as_ref().is_some_and(|available| available.since <= at)
 }
 
 /// Where in the archive of its recipient a message is.

@@ -79,7 +79,7 @@ fn read(session: &Session) -> Vec<String> {
         let mut out = Vec::new();
         match session.mailbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut out, 1) {
             Poll::Ready(Taken::Frames) => stanzas.push(String::from_utf8(out).unwrap()),
-            Poll::Ready(Taken::Close(_)) | Poll::Pending => return stanzas,
+            Poll::Ready(_) | Poll::Pending => return stanzas,
         }
     }
 }

@@ -111,7 +111,7 @@ impl Actor<'_> {
                     assert!(Stanza::parse(text.clone().into(), &Limits::server()).is_ok(), "{text}");
                     stanzas.push(text);
                 }
-                Poll::Ready(Taken::Close(_)) | Poll::Pending => return stanzas,
+                Poll::Ready(_) | Poll::Pending => return stanzas,
             }
         }
     }

@@ -422,8 +422,17 @@ impl Presences for Presence {
             let account = session.jid.bare();
             let stanza = unavailable(&session.jid);
             presence.farewell(&account, &session, stanza).await;
+            // Not before: who comes next to the same address must not be taken for gone.
+            if let Some(router) = presence.router.upgrade() {
+                router.sessions.unbind(&session);
+            }
             presence.delivery.salvage(&session).await;
         })
+    }
+
+    fn settled(&self) -> BoxFuture<()> {
+        let books = Arc::clone(&self.books);
+        Box::pin(async move { books.quiet().await })
     }
 }
 

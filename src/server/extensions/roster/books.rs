@@ -112,6 +112,16 @@ impl Books {
         let _came_to_nothing = waiting.await;
     }
 
+    /// Resolves when everything that is in line now is durable, and what follows from it done.
+    pub(crate) async fn quiet(&self) {
+        let (done, waiting) = tokio::sync::oneshot::channel();
+        self.afterwards(async move {
+            let _nobody_waits = done.send(());
+        })
+        .await;
+        let _house_is_closing = waiting.await;
+    }
+
     /// Does something after everything that is in line now.
     pub(crate) async fn afterwards(&self, then: impl Future<Output = ()> + Send + 'static) {
         self.settler.leave(Job { change: None, then: Box::pin(then) }).await;

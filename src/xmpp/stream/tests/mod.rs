@@ -101,6 +101,7 @@ impl House {
                 };
                 self.stream.handle_bound(outcome);
             }
+            Event::AckWanted => self.stream.send_ack(),
             Event::Answered(stanza) => self.stream.send(&stanza),
             Event::Malformed { reply, error } => {
                 if let Some(reply) = &reply {
