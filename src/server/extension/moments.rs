@@ -17,6 +17,10 @@ pub trait Listener: Send + Sync + 'static {
     fn session_bound(&self, session: &Arc<Session>) -> Pending<()> {
         Pending::now(())
     }
+    /// A session whose stream was lost goes on in another (XEP-0198).
+    fn session_resumed(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
     /// A resource sent its first available presence (RFC 6121 section 4.2).
     fn became_available(&self, session: &Arc<Session>) -> Pending<()> {
         Pending::now(())

@@ -39,6 +39,8 @@ pub async fn serve(house: Arc<House>, transport: Transport, door: Door, peer: Ip
     let Some(Negotiated { mut connection, session, is_new }) = negotiated else { return };
     if is_new {
         Box::pin(house.router.tell(|listener| listener.session_bound(&session))).await;
+    } else {
+        Box::pin(house.router.tell(|listener| listener.session_resumed(&session))).await;
     }
     let parting = converse(&house, &mut connection, &session).await;
     Box::pin(part(&house, connection, &session, parting)).await;

@@ -138,7 +138,7 @@ pub struct Available {
     pub content: Bytes,
     /// The stanza from behind the recipient's address: the same for everybody who may see it.
     pub shared: Bytes,
-    /// When it came, in microseconds since the Unix epoch.
+    /// When the resource became available, in microseconds since the Unix epoch.
     pub since: u64,
     /// What the entity behind it wants to be told, once its capabilities are known (XEP-0115, XEP-0163).
     pub interest: Option<Arc<Interest>>,
@@ -159,7 +159,7 @@ impl Session {
     /// Whether what happens for the account reaches this resource at once: it is there to be told, and takes messages.
     #[must_use]
     pub fn is_awake(&self) -> bool {
-        !self.mailbox.is_closed() && self.priority().is_some_and(|priority| priority >= 0)
+        !self.mailbox.is_closed() && !self.is_detached() && self.priority().is_some_and(|priority| priority >= 0)
     }
 
     /// Notes that bytes came at `now`.

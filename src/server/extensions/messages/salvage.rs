@@ -18,8 +18,8 @@ use crate::tables::archive::Place;
 impl Delivery {
     /// Finds another way for what is left in the mailbox of `session`: messages go where they would go had it not been
     /// there, requests are answered as if it had not been. What its own account told it (copies, pages of its archive)
-    /// was for it alone.
-    pub async fn salvage(&self, session: &Session) {
+    /// was for it alone. `priority` is what it had if it was available.
+    pub async fn salvage(&self, session: &Session, priority: Option<i8>) {
         let Some(router) = self.router.upgrade() else { return };
         for (frame, since) in session.mailbox.drain() {
             let Frame::Whole(bytes) = frame else { continue };
@@ -31,12 +31,12 @@ impl Delivery {
             match stanza.head.kind {
                 Kind::Message(_) if is_own => {}
                 Kind::Message(_) => match archived_at(&stanza) {
-                    Some(place) => self.salvage_archived(&router, session, stanza, place).await,
+                    Some(place) => self.salvage_archived(&router, (session, priority), stanza, place).await,
                     None if self.offline.was_kept(&stanza) => {
                         self.wake(&router, &stanza, None).await;
                         self.offline.keep_again(stanza).await;
                     }
-                    None => self.late(Arc::clone(&router), stanza, since).await,
+                    None => self.late(Arc::clone(&router), stanza, since, priority).await,
                 },
                 Kind::Iq(_) if may_be_answered(stanza.head.kind) && stanza.head.from.is_some() => {
                     router.bounce(&stanza, &StanzaError::service_unavailable()).await;
@@ -47,11 +47,11 @@ impl Delivery {
     }
 
     /// What waited `since` then, if it did, says so to whoever gets it in the end.
-    async fn late(&self, router: Arc<Router>, stanza: Stanza, since: Timestamp) {
+    async fn late(&self, router: Arc<Router>, stanza: Stanza, since: Timestamp, priority: Option<i8>) {
         let (Some(to), 1..) = (&stanza.head.to, since) else { return self.plain(router, None, stanza).await };
         let is_copied = copies::of_received(None, &stanza);
         let present = Present::of(&router, to);
-        if is_copied && present.available.iter().any(|resource| was_told(&resource.session, since)) {
+        if present.has_it(since, priority, is_copied) {
             return;
         }
         let bytes = Frame::Whole(stanza.render()).delayed(to.domain(), since).to_bytes();
@@ -63,11 +63,17 @@ impl Delivery {
     }
 
     /// An archived message is never bounced, and never given to who had a copy.
-    async fn salvage_archived(&self, router: &Router, lost: &Session, stanza: Stanza, place: Place) {
+    async fn salvage_archived(
+        &self,
+        router: &Router,
+        (lost, priority): (&Session, Option<i8>),
+        stanza: Stanza,
+        place: Place,
+    ) {
         let Some(to) = &stanza.head.to else { return };
         self.wake(router, &stanza, Some(lost.jid.resource())).await;
         let mut present = Present::of(router, to);
-        if present.available.iter().any(|resource| was_told(&resource.session, place.time)) {
+        if present.has_it(place.time, priority, copies::of_received(None, &stanza)) {
             return;
         }
         present.named = present.named.filter(|named| named.jid != lost.jid);
@@ -78,10 +84,16 @@ impl Delivery {
     }
 }
 
-/// Whether a resource had a copy of what came at that time.
-fn was_told(session: &Session, at: Timestamp) -> bool {
-    let state = session.state();
-    state.wants_carbons && state.available.as_ref().is_some_and(|available| available.since <= at)
+impl Present {
+    /// Whether somebody else has had a message that came `at` that time to a resource of this `priority`: as a copy, if
+    /// it was copied, or because it went to all who were as available.
+    fn has_it(&self, at: Timestamp, priority: Option<i8>, is_copied: bool) -> bool {
+        self.available.iter().any(|resource| {
+            let since = resource.session.state().available.as_ref().map(|available| available.since);
+            let went_to_all = !self.is_full && priority == Some(resource.priority) && resource.priority >= 0;
+            since.is_some_and(|since| since <= at) && (went_to_all || (is_copied && resource.wants_carbons))
+        })
+    }
 }
 
 /// Where in the archive of its recipient a message is.

@@ -159,7 +159,7 @@ impl Presence {
                 .as_ref()
                 .filter(|before| caps(&stanza.content) == caps_of(&before.content))
                 .and_then(|before| before.interest.clone());
-            let since = self.clock.now();
+            let since = before.as_ref().map_or_else(|| self.clock.now(), |before| before.since);
             state.available = Some(Available { priority, content, shared: shared.clone(), since, interest });
             before.map(|before| before.priority)
         };
@@ -421,12 +421,13 @@ impl Presences for Presence {
         Box::pin(async move {
             let account = session.jid.bare();
             let stanza = unavailable(&session.jid);
+            let priority = session.priority();
             presence.farewell(&account, &session, stanza).await;
             // Not before: who comes next to the same address must not be taken for gone.
             if let Some(router) = presence.router.upgrade() {
                 router.sessions.unbind(&session);
             }
-            presence.delivery.salvage(&session).await;
+            presence.delivery.salvage(&session, priority).await;
         })
     }
 

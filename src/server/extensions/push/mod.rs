@@ -394,6 +394,13 @@ impl Listener for Ears {
         Pending::now(())
     }
 
+    fn session_resumed(&self, session: &Arc<Session>) -> Pending<()> {
+        if session.is_awake() {
+            self.0.woke(session.jid.as_bare_str(), session.jid.resource());
+        }
+        Pending::now(())
+    }
+
     fn account_removed(&self, account: &BareJid) -> Pending<()> {
         let (push, account) = (Arc::clone(&self.0), account.clone());
         Pending::later(async move {
