@@ -12,10 +12,10 @@ use chirrup::net::streams;
 use chirrup::runtime::{SeededIds, SimulatedClock};
 use chirrup::s2s;
 
-use super::{generated, top};
+use super::{generated, suites, top};
 
 /// A claimed specification, and the name of the extension that claims it.
-type Claims = BTreeMap<u16, (&'static Xep, &'static str)>;
+pub type Claims = BTreeMap<u16, (&'static Xep, &'static str)>;
 
 /// What a house with the default configuration is furnished with; built once.
 fn specs() -> &'static [&'static Spec] {
@@ -98,21 +98,35 @@ fn every_page_has_its_claim() {
     }
 }
 
+/// A play that shows a specification, with dots if there are more; or that its page says what does instead.
+fn shown(number: u16, plays: &[(String, String)]) -> String {
+    let prefix = format!("{number:04}-");
+    let mut names = plays.iter().filter_map(|(name, _)| name.strip_prefix(&prefix));
+    let Some(first) = names.next() else { return "see there".to_owned() };
+    let what = first.trim_end_matches(".scs").replace('-', " ");
+    let more = if names.next().is_some() { " …" } else { "" };
+    format!("[{what}](../tests/scenarios/{prefix}{first}){more}")
+}
+
 #[test]
 fn the_table_lists_the_claims() {
     let mut text = String::from(
         "# What is implemented\n\nWritten by a test from what the extensions claim; each page says what is done, what is \
-         left out and what was chosen.\n\n| XEP | Title | Version | Support | Extension |\n|---|---|---|---|---|\n",
+         left out and what was chosen. Plays are in `tests/scenarios`, \
+         their names begin with the number.\n\n| XEP | Title | Version | Support | Extension | Plays |\n|---|---|---|---|---|---|\n",
     );
+    let plays = crate::stage::programme();
     for (number, (xep, extension)) in claims() {
         let line = format!(
-            "| [{number:04}](xep-{number:04}.md) | {} | {} | {} | `{extension}` |\n",
+            "| [{number:04}](xep-{number:04}.md) | {} | {} | {} | `{extension}` | {} |\n",
             title(number),
             xep.version,
-            support(xep)
+            support(xep),
+            shown(number, &plays)
         );
         text.push_str(&line);
     }
+    text.push_str(&suites::section(&claims()).unwrap_or_else(|faults| panic!("{faults:#?}")));
     generated(&top().join("xeps/README.md"), &text);
 }
 

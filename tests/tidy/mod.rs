@@ -5,6 +5,7 @@
 
 mod claims;
 mod files;
+mod suites;
 
 use std::fs;
 use std::path::{Path, PathBuf};

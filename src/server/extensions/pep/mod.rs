@@ -61,6 +61,7 @@ static SPEC: Spec = Spec {
         Xep::partial(59, "1.0"),
         Xep::partial(60, "1.30.0"),
         Xep::partial(163, "1.2.2"),
+        Xep::complete(223, "1.1.1"),
         Xep::partial(277, "0.6.5"),
         Xep::partial(472, "0.2.1"),
     ],
@@ -141,7 +142,9 @@ impl Extension for Pep {
     }
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
-        at.identity(To::ACCOUNT, Identity { category: "pubsub", type_: "pep", name: "" });
+        // Of the domain too: there XEP-0223 section 6 has clients look before they entrust private data to a node.
+        at.identity(To::DOMAIN | To::ACCOUNT, Identity { category: "pubsub", type_: "pep", name: "" });
+        at.feature(To::DOMAIN, "http://jabber.org/protocol/pubsub#publish-options");
         at.iq_get(To::ACCOUNT, ("pubsub", ns::PUBSUB), &self, Self::get);
         at.iq_set(To::ACCOUNT, ("pubsub", ns::PUBSUB), &self, Self::set);
         at.iq_get(To::ACCOUNT, ("pubsub", ns::PUBSUB_OWNER), &self, Self::get_owner);
