@@ -134,6 +134,8 @@ pub const BOOKMARKS_CONVERSION: &str = "urn:xmpp:bookmarks-conversion:0";
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 /// XEP-0424: Message Retraction, of messages in an archive.
 pub const RETRACT_TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
+/// XEP-0431: Full Text Search in MAM.
+pub const FULL_TEXT: &str = "urn:xmpp:fulltext:0";
 /// XEP-0085: Chat State Notifications.
 pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 /// XEP-0184: Message Delivery Receipts.

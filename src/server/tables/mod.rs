@@ -77,6 +77,10 @@ pub enum Table {
     ArchiveHeads = 0x32,
     /// account -> what is archived.
     ArchivePreferences = 0x33,
+    /// account, segment, word -> where in the segment it stands.
+    ArchiveWords = 0x34,
+    /// account, segment -> its last place.
+    ArchiveSegments = 0x35,
     /// account, time, source, sequence -> nothing: what is in a home timeline.
     Timeline = 0x40,
     /// node, sequence -> time, home, name: items whose followers are still being written to.

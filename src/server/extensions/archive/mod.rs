@@ -14,6 +14,7 @@ mod serve;
 pub(super) mod splice;
 pub(super) mod worth;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -31,8 +32,13 @@ use crate::tables::archive::{Arrival, Keep, Ledger, Ledgers, Place, Policy, Pref
 
 /// Microseconds in a day.
 const DAY: u64 = 24 * 60 * 60 * 1_000_000;
-/// Archives looked at each minute for what is too old.
+/// Archives looked at each minute for what is too old or too much.
 const SWEEP_ACCOUNTS: usize = 200;
+/// Times that something is removed in one such look, 16 blocks each.
+const SWEEP_TRIMS: usize = 200;
+/// Segments of archives indexed each minute because somebody waits for it, and accounts that can wait.
+const SEGMENTS_A_MINUTE: usize = 256;
+const BEHIND_MAX: usize = 256;
 
 static SPEC: Spec = Spec {
     name: "archive",
@@ -40,6 +46,7 @@ static SPEC: Spec = Spec {
         Xep::complete(313, "1.1.3"),
         Xep::complete(359, "0.7.0"),
         Xep::complete(424, "0.4.2"),
+        Xep::complete(431, "0.2.0"),
         Xep::complete(441, "0.2.0"),
     ],
     config: include_str!("config.toml"),
@@ -61,6 +68,22 @@ pub struct Settings {
     pub page_messages_max: usize,
     /// Addresses in one account's preferences.
     pub preferences_max: usize,
+    /// Whether archives can be searched for what messages say.
+    pub search: bool,
+    /// Other bounds for the accounts of some hosts.
+    pub host: Vec<HostBounds>,
+}
+
+/// What is kept for the accounts of one host: `[[archive.host]]`. What is left out is as for all.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostBounds {
+    /// The host.
+    pub domain: String,
+    /// Instead of [`Settings::days_max`].
+    pub days_max: Option<u64>,
+    /// Instead of [`Settings::bytes_per_account_max`].
+    pub bytes_per_account_max: Option<u64>,
 }
 
 /// A policy as the configuration names it.
@@ -84,12 +107,26 @@ impl Default for Settings {
             bytes_per_account_max: 268_435_456,
             page_messages_max: 100,
             preferences_max: 1_000,
+            search: true,
+            host: Vec::new(),
         }
     }
 }
 
 impl Settings {
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(in crate::extensions) fn check(&self, hosts: &[&str]) -> Result<(), ConfigError> {
+        for bounds in &self.host {
+            let HostBounds { domain, bytes_per_account_max, .. } = bounds;
+            if !hosts.contains(&domain.as_str()) {
+                return Err(ConfigError::new(format!("`archive.host.domain`: `{domain}` is no host of this server"))
+                    .with_hint("hosts are listed under `[[host]]`"));
+            }
+            if *bytes_per_account_max == Some(0) {
+                return Err(ConfigError::new(
+                    "`archive.host.bytes_per_account_max` is 0, which would refuse everything",
+                ));
+            }
+        }
         for (name, value) in [
             ("bytes_per_account_max", self.bytes_per_account_max),
             ("page_messages_max", self.page_messages_max as u64),
@@ -118,6 +155,8 @@ pub struct Archive {
     settings: Settings,
     /// The account whose archive was last looked at for what is too old.
     swept: Mutex<String>,
+    /// Accounts that search, and whose index does not reach the end of their archive.
+    behind: Mutex<BTreeSet<BareJid>>,
 }
 
 impl Archive {
@@ -126,7 +165,7 @@ impl Archive {
     /// # Errors
     /// When a bound is zero.
     pub fn new(kit: &Kit, books: &Arc<Books>, settings: Settings) -> Result<Arc<Self>, ConfigError> {
-        settings.check()?;
+        settings.check(&kit.router.hosts().collect::<Vec<_>>())?;
         let router = Arc::downgrade(&kit.router);
         let is_online = move |account: &str| router.upgrade().is_some_and(|router| router.sessions.any(account));
         let policy = match settings.default {
@@ -143,6 +182,7 @@ impl Archive {
             ids: Arc::clone(&kit.ids),
             settings,
             swept: Mutex::default(),
+            behind: Mutex::default(),
         }))
     }
 
@@ -202,39 +242,73 @@ impl Archive {
         self.store.as_ref()
     }
 
-    /// What is kept now.
-    fn keep(&self) -> Keep {
-        let since = match self.settings.days_max {
+    /// What is kept now of `ledger`: what its owner wants, as far as the administrator allows.
+    fn keep(&self, ledger: &Account) -> Keep {
+        let domain = ledger.account().domain();
+        let host = self.settings.host.iter().find(|host| host.domain == domain);
+        let days = host.and_then(|host| host.days_max).unwrap_or(self.settings.days_max);
+        let bytes = host.and_then(|host| host.bytes_per_account_max).unwrap_or(self.settings.bytes_per_account_max);
+        let since = match fewer(days, ledger.preferences().days_max) {
             0 => 0,
             days => self.clock.now().saturating_sub(days.saturating_mul(DAY)),
         };
-        Keep { since, bytes_max: self.settings.bytes_per_account_max }
+        Keep { since, bytes_max: bytes }
     }
 
     /// Makes room if the archive is too full. Bounded: what is left is for the next message.
     pub(super) async fn make_room(&self, ledger: &Account) {
-        if ledger.size().1 <= self.settings.bytes_per_account_max {
+        let keep = self.keep(ledger);
+        if ledger.size().1 <= keep.bytes_max {
             return;
         }
-        if let Err(error) = self.ledgers.trim(ledger, self.keep()).await {
+        if let Err(error) = self.ledgers.trim(ledger, keep).await {
             tracing::error!(account = %ledger.account(), %error, "an archive could not be trimmed");
         }
     }
 
-    /// Removes what is too old from a few archives, each time from others.
+    /// Removes what is too old or too much from a few archives, each time from others.
     async fn sweep(&self, _now: Timestamp) -> Result<(), CommitError> {
-        if self.settings.days_max == 0 {
-            return Ok(());
-        }
         let after = self.swept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let accounts = self.ledgers.accounts(&after, SWEEP_ACCOUNTS).await?;
         *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = accounts.last().cloned().unwrap_or_default();
+        let mut trims = SWEEP_TRIMS;
         for account in accounts {
             let Ok(account) = BareJid::new(&account) else { continue };
             let ledger = self.ledgers.open(&account).await?;
-            self.ledgers.trim(&ledger, self.keep()).await?;
+            while trims > 0 && self.ledgers.trim(&ledger, self.keep(&ledger)).await? {
+                trims -= 1;
+            }
         }
         Ok(())
+    }
+
+    /// The index of `account`'s archive is to be brought up to its end.
+    fn is_behind(&self, account: &BareJid) {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        if behind.len() < BEHIND_MAX {
+            behind.insert(account.clone());
+        }
+    }
+
+    /// Indexes a bounded part of what is to be.
+    async fn catch_up(&self) -> Result<(), Fault> {
+        let behind = std::mem::take(&mut *self.behind.lock().unwrap_or_else(PoisonError::into_inner));
+        let each = (SEGMENTS_A_MINUTE / behind.len().max(1)).max(1);
+        for account in behind {
+            let ledger = self.ledgers.open(&account).await?;
+            if self.ledgers.index(&ledger, each).await? {
+                self.is_behind(&account);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The fewer of two numbers of days, where 0 is forever.
+fn fewer(one: u64, other: u64) -> u64 {
+    match (one, other) {
+        (0, days) | (days, 0) => days,
+        (one, other) => one.min(other),
     }
 }
 

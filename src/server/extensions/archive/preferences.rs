@@ -18,8 +18,10 @@ impl Service {
 
     pub(super) async fn prefer(self: Arc<Self>, asked: Asked) -> Answer {
         asked.require_owner()?;
-        let preferences = parse(&asked.open()?, self.archive.settings.preferences_max)?;
+        let mut preferences = parse(&asked.open()?, self.archive.settings.preferences_max)?;
         let ledger = self.open(&asked.to).await?;
+        // This protocol does not know of it, so it does not change it.
+        preferences.days_max = ledger.preferences().days_max;
         let answer = render(&preferences);
         let kept = self.archive.ledgers.prefer(&ledger, preferences).await;
         kept.map_err(|error| fault("archiving preferences", &error))?;
@@ -45,7 +47,7 @@ fn parse(prefs: &Element, addresses_max: usize) -> Result<Preferences, StanzaErr
         jids.dedup();
         Ok(jids)
     };
-    let preferences = Preferences { default, always: list("always")?, never: list("never")? };
+    let preferences = Preferences { default, always: list("always")?, never: list("never")?, days_max: 0 };
     if preferences.always.len() + preferences.never.len() > addresses_max {
         return Err(too_many(addresses_max));
     }

@@ -4,7 +4,7 @@ use xmpp::form::{Form, FormType};
 use xmpp::paging::{self, Start};
 use xmpp::{Element, Jid, StanzaError, datetime, ns};
 
-use crate::tables::archive::{Place, Span};
+use crate::tables::archive::{self, Place, Span};
 
 /// Longest `queryid`, in bytes: it comes back with every message of the page.
 const QUERY_ID_BYTES_MAX: usize = 1024;
@@ -20,7 +20,12 @@ pub(super) const FORM: &str = "<query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:
     <field type='list-multi' var='ids'>\
     <validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:string'><open/></validate></field>\
     <field type='boolean' var='include-groupchat'/>\
+    <field type='text-single' var='{urn:xmpp:fulltext:0}fulltext'/>\
+    <field type='text-single' var='withtext'/>\
     </x></query>";
+/// The fields of it that search (XEP-0431): as specified, and as clients say that knew it before it was.
+pub(super) const SEARCH_FIELDS: &str = "<field type='text-single' var='{urn:xmpp:fulltext:0}fulltext'/>\
+    <field type='text-single' var='withtext'/>";
 
 /// One end of what is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub(super) struct Query {
     pub(super) anchors: Vec<Place>,
     /// Only these.
     pub(super) ids: Option<Vec<Place>>,
+    /// Only what says this (XEP-0431).
+    pub(super) text: Option<archive::Query>,
     pub(super) page: Page,
     pub(super) max: Option<u32>,
     pub(super) is_flipped: bool,
@@ -54,8 +61,9 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Reads `<query xmlns='urn:xmpp:mam:2'/>`; at most `ids_max` messages can be asked for by their ids.
-    pub(super) fn parse(query: &Element, ids_max: usize) -> Result<Self, StanzaError> {
+    /// Reads `<query xmlns='urn:xmpp:mam:2'/>`; at most `ids_max` messages can be asked for by their ids, and by what
+    /// they say only if `may_search`.
+    pub(super) fn parse(query: &Element, ids_max: usize, may_search: bool) -> Result<Self, StanzaError> {
         let query_id = query.attr("queryid").map(Box::<str>::from);
         if query_id.as_ref().is_some_and(|id| id.len() > QUERY_ID_BYTES_MAX) {
             return Err(StanzaError::bad_request().with_text("the queryid is too long"));
@@ -70,13 +78,14 @@ impl Query {
             span: Span::ALL,
             anchors: Vec::new(),
             ids: None,
+            text: None,
             page: Page::First,
             max: set.max,
             is_flipped: query.get_child("flip-page", ns::ARCHIVE).is_some(),
             is_filtered: false,
         };
         if let Some(form) = Form::parse_in(query)? {
-            parsed.read_form(&form, ids_max)?;
+            parsed.read_form(&form, ids_max, may_search)?;
         }
         parsed.page = match set.start() {
             Start::First => Page::First,
@@ -89,7 +98,7 @@ impl Query {
         Ok(parsed)
     }
 
-    fn read_form(&mut self, form: &Form, ids_max: usize) -> Result<(), StanzaError> {
+    fn read_form(&mut self, form: &Form, ids_max: usize, may_search: bool) -> Result<(), StanzaError> {
         if form.type_ != FormType::Submit || form.form_type() != Some(ns::ARCHIVE) {
             return Err(StanzaError::bad_request().with_text("the form is not an answer to this archive's"));
         }
@@ -129,6 +138,11 @@ impl Query {
                     ids.dedup();
                     self.ids = Some(ids).filter(|ids| !ids.is_empty());
                 }
+                "{urn:xmpp:fulltext:0}fulltext" | "withtext" if may_search => {
+                    if let Some(typed) = value {
+                        self.text = Some(archive::Query::parse(typed).map_err(|_| too_long())?);
+                    }
+                }
                 unknown => {
                     let text = format!("there is no field {unknown}");
                     return Err(StanzaError::feature_not_implemented().with_text(text));
@@ -146,6 +160,10 @@ impl Query {
     }
 }
 
+fn too_long() -> StanzaError {
+    StanzaError::not_acceptable().with_text("at most 16 words can be searched for at once")
+}
+
 fn no_moment() -> StanzaError {
     StanzaError::bad_request().with_text("start and end are written as in XEP-0082: 2026-11-22T12:34:56Z")
 }
@@ -158,7 +176,7 @@ mod tests {
 
     fn parse(inside: &str) -> Result<Query, StanzaError> {
         let query = format!("<query xmlns='urn:xmpp:mam:2'>{inside}</query>");
-        Query::parse(&xmpp::xml::parse_element(query.as_bytes(), ns::CLIENT).unwrap(), 2)
+        Query::parse(&xmpp::xml::parse_element(query.as_bytes(), ns::CLIENT).unwrap(), 2, true)
     }
 
     fn form(fields: &str) -> String {
@@ -180,6 +198,7 @@ mod tests {
             (field("after-id", "nothing of ours"), Condition::ItemNotFound),
             (field("ids", "nothing of ours"), Condition::ItemNotFound),
             (field("sender", "x"), Condition::FeatureNotImplemented),
+            (field("withtext", &"a ".repeat(17)), Condition::NotAcceptable),
             (field("include-groupchat", "perhaps"), Condition::NotAcceptable),
             (
                 form(&format!("<field var='ids'>{}</field>", format!("<value>{id}</value>").repeat(3))),
@@ -196,7 +215,7 @@ mod tests {
         }
         for inside in [format!("queryid='{}'", "q".repeat(1025)), "node='n'".to_owned()] {
             let query = format!("<query xmlns='urn:xmpp:mam:2' {inside}/>");
-            assert!(Query::parse(&xmpp::xml::parse_element(query.as_bytes(), ns::CLIENT).unwrap(), 2).is_err());
+            assert!(Query::parse(&xmpp::xml::parse_element(query.as_bytes(), ns::CLIENT).unwrap(), 2, true).is_err());
         }
     }
 
@@ -215,6 +234,7 @@ mod tests {
                 "with" => "a@b".to_owned(),
                 "start" | "end" => "2026-11-22T12:34:56Z".to_owned(),
                 "include-groupchat" => "1".to_owned(),
+                "withtext" | "{urn:xmpp:fulltext:0}fulltext" => "some words".to_owned(),
                 _ => Place::FIRST.id(),
             };
             let asked = self::form(&format!("<field var='{field}'><value>{value}</value></field>"));

@@ -8,15 +8,16 @@ use xmpp::paging::Page as Described;
 use xmpp::xml::{WithAttribute as _, element_bytes};
 use xmpp::{BareJid, Element, StanzaError, ns};
 
-use super::request::{FORM, Page, Query};
+use super::request::{FORM, Page, Query, SEARCH_FIELDS};
 use super::splice::Wrapping;
 use super::{Account, Archive, SPEC};
 use crate::config::Config;
 use crate::extension::{Answer, Asked, Extension, Listener, Mount, Pending, Reply, Spec, To, fault};
+use crate::extensions::messages::Ticket;
 use crate::extensions::offline::Offline;
 use crate::runtime::{Timestamp, rfc3339};
 use crate::session::{ArchiveRead, Session};
-use crate::tables::archive::{Entry, Found, Place, Span, Want};
+use crate::tables::archive::{self, Entry, Found, Ledgers, Place, Searched, Span, Want};
 
 /// Messages that can be asked for by their ids in one query.
 const IDS_MAX: usize = 250;
@@ -44,7 +45,11 @@ impl Service {
 
     async fn form(self: Arc<Self>, asked: Asked) -> Answer {
         asked.require_owner()?;
-        Ok(Reply::Bytes { name: "query", ns: ns::ARCHIVE, bytes: Bytes::from_static(FORM.as_bytes()) })
+        let bytes = match self.archive.settings.search {
+            true => Bytes::from_static(FORM.as_bytes()),
+            false => FORM.replace(SEARCH_FIELDS, "").into(),
+        };
+        Ok(Reply::Bytes { name: "query", ns: ns::ARCHIVE, bytes })
     }
 
     async fn metadata(self: Arc<Self>, asked: Asked) -> Answer {
@@ -53,7 +58,7 @@ impl Service {
         let mut metadata = Element::builder("metadata", ns::ARCHIVE);
         for (name, is_from_end) in [("start", false), ("end", true)] {
             let want = Want {
-                span: Span::ALL.since(self.archive.keep().since),
+                span: Span::ALL.since(self.archive.keep(&ledger).since),
                 with: None,
                 messages_max: 1,
                 bytes_max: self.page_bytes_max,
@@ -73,7 +78,7 @@ impl Service {
     async fn query(self: Arc<Self>, asked: Asked) -> Answer {
         asked.require_owner()?;
         let Some(session) = asked.caller.session.clone() else { return Err(StanzaError::forbidden()) };
-        let query = Query::parse(&asked.open()?, IDS_MAX)?;
+        let query = Query::parse(&asked.open()?, IDS_MAX, self.archive.settings.search)?;
         let ledger = self.open(&asked.to).await?;
         let (found, span) = self.find(&ledger, &query).await?;
         let page = Described {
@@ -84,7 +89,7 @@ impl Service {
             count: Some(ledger.size().0).filter(|_| !query.is_filtered),
         };
         self.hand_over(&session, &asked.to, &query, &found.entries)?;
-        if query.with.is_none() && query.ids.is_none() && query.max != Some(0) {
+        if query.with.is_none() && query.ids.is_none() && query.text.is_none() && query.max != Some(0) {
             let is_from_end = matches!(query.page, Page::Last | Page::Before(_));
             self.was_read(&session, &asked.to, (&found, span, is_from_end)).await;
         }
@@ -100,7 +105,7 @@ impl Service {
             let held = ledgers.get(ledger, *anchor).await.map_err(|error| broken(&error))?;
             held.ok_or_else(StanzaError::item_not_found)?;
         }
-        let mut span = query.span.since(self.archive.keep().since);
+        let mut span = query.span.since(self.archive.keep(ledger).since);
         let is_from_end = match query.page {
             Page::First => false,
             Page::Last => true,
@@ -121,18 +126,37 @@ impl Service {
             bytes_max: self.page_bytes_max,
             is_from_end,
         };
-        let found = match &query.ids {
-            None => ledgers.read(ledger, want).await.map_err(|error| broken(&error))?,
-            Some(ids) => {
+        let found = match (&query.ids, &query.text) {
+            (None, None) => ledgers.read(ledger, want).await.map_err(|error| broken(&error))?,
+            (None, Some(text)) => self.search(ledger, want, text).await?,
+            (Some(ids), text) => {
                 let mut entries = Vec::with_capacity(ids.len());
                 for place in ids {
                     let entry = ledgers.get(ledger, *place).await.map_err(|error| broken(&error))?;
-                    entries.push(entry.ok_or_else(StanzaError::item_not_found)?);
+                    let entry = entry.ok_or_else(StanzaError::item_not_found)?;
+                    if text.as_ref().is_none_or(|text| Ledgers::<Ticket>::finds(text, &entry)) {
+                        entries.push(entry);
+                    }
                 }
                 want.choose(entries)
             }
         };
         Ok((found, span))
+    }
+
+    async fn search(&self, ledger: &Account, want: Want<'_>, text: &archive::Query) -> Result<Found, StanzaError> {
+        match self.archive.ledgers.search(ledger, want, text).await.map_err(|error| broken(&error))? {
+            Searched::Found(found) => Ok(found),
+            Searched::Behind => {
+                self.archive.is_behind(ledger.account());
+                Err(StanzaError::resource_constraint()
+                    .with_text("this archive is being indexed: try again in a minute"))
+            }
+            Searched::TooBroad => {
+                let text = "too many messages hold these words, and none side by side";
+                Err(StanzaError::policy_violation().with_text(text))
+            }
+        }
     }
 
     /// Puts the results into the mailbox of `session`.
@@ -201,6 +225,9 @@ impl Listener for Service {
             if let Err(error) = archive.sweep(now).await {
                 tracing::error!(%error, "archives could not be rid of what is too old");
             }
+            if let Err(error) = archive.catch_up().await {
+                tracing::error!(%error, "archives could not be indexed");
+            }
         })
     }
 
@@ -231,6 +258,9 @@ impl Extension for Service {
             at.feature(To::ACCOUNT, ns::STANZA_IDS);
             at.feature(To::ACCOUNT, ns::RETRACT);
             at.feature(To::ACCOUNT, ns::RETRACT_TOMBSTONE);
+            if self.archive.settings.search {
+                at.feature(To::ACCOUNT, ns::FULL_TEXT);
+            }
         }
         at.listener(self);
     }

@@ -7,6 +7,8 @@ mod blocking;
 mod contacts;
 mod copies;
 mod messages;
+mod push;
+mod retention;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};

@@ -11,6 +11,7 @@ use crate::extension::{Occasion, OccasionKind};
 use crate::extensions::archive::worth::is_invitation;
 use crate::router::Router;
 use crate::session::Session;
+use crate::tables::archive::is_encrypted;
 
 const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
 const CALL_INVITES: &str = "urn:xmpp:call-invites:0";
@@ -22,11 +23,6 @@ const ENCRYPTED: [&str; 5] = [
     "urn:xmpp:openpgp:0",
     "jabber:x:encrypted",
 ];
-
-/// Whether the content of `stanza` is for its recipients' eyes only; then its body, if any, is for old clients.
-pub(in crate::extensions) fn is_encrypted(stanza: &Stanza) -> bool {
-    stanza.content.children().any(|child| child.ns() == "urn:xmpp:eme:0" || ENCRYPTED.contains(&child.ns()))
-}
 
 /// What happens when `stanza` comes, if that is worth waking somebody.
 pub(super) fn occasion(stanza: &Stanza) -> Option<OccasionKind> {
@@ -49,7 +45,7 @@ pub(super) fn occasion(stanza: &Stanza) -> Option<OccasionKind> {
 
 /// The text that may be told to others than its recipient.
 fn text(stanza: &Stanza) -> Option<String> {
-    if is_encrypted(stanza) {
+    if is_encrypted(&stanza.content) {
         return None;
     }
     stanza.content.child("body", ns::CLIENT).and_then(Child::text).map(std::borrow::Cow::into_owned)

@@ -15,6 +15,7 @@ use xmpp::BareJid;
 
 use super::super::Table;
 use super::super::cache::{Cache, Weight};
+use super::super::turns::Turns;
 use super::{BEGINS_BLOCK, BLOCK, Entry, FORMAT, Head, OUTGOING, Place, Preferences};
 use super::{at, bare, between, head_key, index_prefix, rows_prefix};
 
@@ -234,6 +235,8 @@ pub struct Ledgers<T> {
     pub(super) store: Arc<dyn Store>,
     cache: Cache<Ledger<T>>,
     default: Preferences,
+    /// One archive's index of words is changed in its turn.
+    pub(super) words: Turns,
 }
 
 impl<T: Send + 'static> Ledgers<T> {
@@ -243,7 +246,7 @@ impl<T: Send + 'static> Ledgers<T> {
         default: Preferences,
         is_online: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { store, cache: Cache::new(LEDGERS_MAX, is_online), default }
+        Self { store, cache: Cache::new(LEDGERS_MAX, is_online), default, words: Turns::default() }
     }
 
     /// The archive of `account`, if it was used lately.
@@ -326,7 +329,15 @@ impl<T: Send + 'static> Ledgers<T> {
         self.cache.forget(account);
         // What was on its way is there after this, and goes too.
         self.store.commit_durably(Batch::new()).await?;
-        for table in [Table::ArchiveByContact, Table::Archive, Table::ArchivePreferences, Table::ArchiveHeads] {
+        let _turn = self.words.of(account).await;
+        for table in [
+            Table::ArchiveSegments,
+            Table::ArchiveWords,
+            Table::ArchiveByContact,
+            Table::Archive,
+            Table::ArchivePreferences,
+            Table::ArchiveHeads,
+        ] {
             super::super::delete_range(self.store.as_ref(), table.key().str(account).range()).await?;
         }
         Ok(())
@@ -342,6 +353,8 @@ impl<T: Send + 'static> Ledgers<T> {
         let shrunk = (old.len() as u64).saturating_sub(new.len() as u64);
         let mut batch = Batch::new();
         batch.expect_value(key.clone(), old).put(key, new);
+        let _turn = self.words.of(ledger.account.as_str()).await;
+        self.forget_words(ledger.account.as_str(), entry, &mut batch).await?;
         match self.store.commit_durably(batch).await {
             Ok(()) => {
                 let mut inner = ledger.lock();

@@ -20,11 +20,13 @@ mod read;
 mod retention;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use ledger::{Arrival, Landed, Ledger, Ledgers};
 pub use preferences::{Policy, Preferences};
 pub use read::{Found, Span, Want};
 pub use retention::Keep;
+pub use words::{Query, Searched, TooLong, is_encrypted};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use store::{Fault, KeyBuilder, KeyReader, Range};

@@ -48,7 +48,12 @@ pub struct Preferences {
     pub always: Vec<Jid>,
     /// Whose messages are not.
     pub never: Vec<Jid>,
+    /// Days a message is kept at most; 0 as long as the administrator says.
+    pub days_max: u64,
 }
+
+/// The format of a row that says for how long.
+const WITH_DAYS: u8 = 2;
 
 impl Preferences {
     /// Whether messages with `contact` are archived: yes, no, or only if it is in the roster.
@@ -70,19 +75,20 @@ impl Preferences {
     }
 
     pub(super) fn to_row(&self) -> Bytes {
-        let mut row = Writer::new(FORMAT).text(self.default.name());
+        let mut row = Writer::new(WITH_DAYS).text(self.default.name());
         for list in [&self.always, &self.never] {
             row = row.u64(list.len() as u64);
             for jid in list {
                 row = row.text(jid.as_str());
             }
         }
-        row.finish()
+        row.u64(self.days_max).finish()
     }
 
     pub(super) fn read(row: Bytes) -> Result<Self, Fault> {
         let broken = || Fault::new(format!("a row of {WHAT} has preferences that make no sense"));
-        let mut row = Reader::new(row, FORMAT, WHAT)?;
+        let format = if row.first() == Some(&WITH_DAYS) { WITH_DAYS } else { FORMAT };
+        let mut row = Reader::new(row, format, WHAT)?;
         let default = Policy::parse(&row.text()?).ok_or_else(broken)?;
         let mut lists = [Vec::new(), Vec::new()];
         for list in &mut lists {
@@ -90,7 +96,8 @@ impl Preferences {
                 list.push(Jid::new(&row.text()?).map_err(|_| broken())?);
             }
         }
+        let days_max = if format == WITH_DAYS { row.u64()? } else { 0 };
         let [always, never] = lists;
-        Ok(Self { default, always, never })
+        Ok(Self { default, always, never, days_max })
     }
 }

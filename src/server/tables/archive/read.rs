@@ -74,7 +74,7 @@ pub struct Want<'a> {
 }
 
 impl Want<'_> {
-    fn is_with(&self, entry: &Entry) -> bool {
+    pub(super) fn is_with(&self, entry: &Entry) -> bool {
         match self.with {
             Some(with) if with.is_full() => entry.contact() == with.as_str(),
             Some(with) => bare(entry.contact()) == with.as_str(),
@@ -90,7 +90,7 @@ impl Want<'_> {
         if self.is_from_end {
             entries.reverse();
         }
-        let mut heap = Heap { entries: Vec::new(), messages_max: self.messages_max, bytes_left: self.bytes_max };
+        let mut heap = Heap::new(self.messages_max, self.bytes_max);
         let is_complete = entries.into_iter().all(|entry| heap.take(entry));
         if self.is_from_end {
             heap.entries.reverse();
@@ -109,15 +109,20 @@ pub struct Found {
 }
 
 /// Collects entries until there is one too many.
-struct Heap {
-    entries: Vec<Entry>,
+pub(super) struct Heap {
+    pub(super) entries: Vec<Entry>,
     messages_max: usize,
     bytes_left: usize,
 }
 
 impl Heap {
+    /// Room for so much.
+    pub(super) fn new(messages_max: usize, bytes_max: usize) -> Self {
+        Self { entries: Vec::new(), messages_max, bytes_left: bytes_max }
+    }
+
     /// `false` when there is no room: then the page ends before this entry.
-    fn take(&mut self, entry: Entry) -> bool {
+    pub(super) fn take(&mut self, entry: Entry) -> bool {
         let fits = self.entries.is_empty() || entry.message.len() <= self.bytes_left;
         if self.entries.len() >= self.messages_max || !fits {
             return false;
@@ -138,7 +143,7 @@ impl<T: Send + 'static> Ledgers<T> {
         if want.span.from >= want.span.to || want.messages_max == 0 {
             return Ok(Found { entries: Vec::new(), is_complete: want.span.from >= want.span.to });
         }
-        let heap = Heap { entries: Vec::new(), messages_max: want.messages_max, bytes_left: want.bytes_max };
+        let heap = Heap::new(want.messages_max, want.bytes_max);
         let account = ledger.account().as_str();
         let mut found = match want.with {
             None => self.read_all(account, &want, heap).await?,

@@ -51,6 +51,8 @@ impl<T: Send + 'static> Ledgers<T> {
             for entry in &rows {
                 batch.delete(at(&prefix, entry.place));
             }
+            let _turn = self.words.of(account).await;
+            self.forget_segments(account, last, &mut batch).await?;
             if !ledger.forget_block(&rows, bytes, is_last, &mut batch) {
                 return Ok(false);
             }

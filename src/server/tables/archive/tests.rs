@@ -220,6 +220,7 @@ async fn preferences_are_kept_and_the_lists_come_before_the_default() {
         default: Policy::Roster,
         always: vec![jid("romeo@montague.lit"), jid("both@capulet.lit")],
         never: vec![jid("romeo@montague.lit/street"), jid("both@capulet.lit")],
+        days_max: 30,
     };
     archives.prefer(&*archives.open(&account()).await.unwrap(), preferences.clone()).await.unwrap();
     let again = ledgers(&memory).open(&account()).await.unwrap().preferences();
