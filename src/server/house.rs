@@ -23,7 +23,7 @@ use crate::net::tls::Tls;
 use crate::net::trust::Trust;
 use crate::router::Router;
 use crate::runtime::{
-    self, Clock, Dialer, DnsResolver, Ids, Resolver, ScriptedDialer, ScriptedResolver, SystemClock, SystemIds,
+    self, Clock, Dialer, DnsResolver, Ids, Resolver, ScriptedDialer, ScriptedResolver, Switch, SystemClock, SystemIds,
     TcpDialer,
 };
 use crate::s2s::policy::Policy;
@@ -54,6 +54,8 @@ pub struct House {
     pub resolver: Arc<dyn Resolver>,
     /// Where connections to other machines are made.
     pub dialer: Arc<dyn Dialer>,
+    /// What stops the house from within.
+    pub switch: Arc<Switch>,
     /// Programs that serve domains of their own.
     pub components: Arc<Components>,
     /// Streams with other servers.
@@ -125,7 +127,8 @@ impl House {
     /// # Errors
     /// A sentence that names the file, key or directory and what to do.
     pub async fn build(config: Config, world: World) -> Result<Arc<Self>, String> {
-        let (router, accounts) = Self::furnish(&config, &world).await?;
+        let switch = Arc::<Switch>::default();
+        let (router, accounts) = Self::furnish(&config, &world, &switch).await?;
         let components = Components::new(&config, &router, &world.clock, &world.ids)?;
         let tls = load_tls(&config).await?;
         let streams = Streams::new(&config, &router);
@@ -147,6 +150,7 @@ impl House {
             store,
             resolver,
             dialer,
+            switch,
             components,
             federation,
             admission,
@@ -162,11 +166,15 @@ impl House {
     /// As [`House::build`], as far as it is the configuration's fault.
     pub async fn rehearse(config: &Config) -> Result<(), String> {
         let world = World::alone();
-        let (router, _) = Self::furnish(config, &world).await?;
+        let (router, _) = Self::furnish(config, &world, &Arc::default()).await?;
         Components::new(config, &router, &world.clock, &world.ids).map(drop)
     }
 
-    async fn furnish(config: &Config, world: &World) -> Result<(Arc<Router>, Arc<Accounts>), String> {
+    async fn furnish(
+        config: &Config,
+        world: &World,
+        switch: &Arc<Switch>,
+    ) -> Result<(Arc<Router>, Arc<Accounts>), String> {
         let World { clock, ids, store, .. } = world;
         Policy::new(&config.s2s)?;
         let mut hosts = Vec::new();
@@ -193,7 +201,7 @@ impl House {
             Arc::new(Accounts::load(Arc::clone(store), Arc::clone(ids)).await.map_err(|fault| fault.to_string())?);
         let mut sections = config.sections.clone();
         let extensions =
-            extensions::furnish(&kit, &accounts, config, &mut sections).map_err(|error| error.to_string())?;
+            extensions::furnish(&kit, &accounts, config, switch, &mut sections).map_err(|error| error.to_string())?;
         sections.finish().map_err(|error| error.to_string())?;
         router.wire(Mount::assemble(&extensions)?);
         Ok((router, accounts))

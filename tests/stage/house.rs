@@ -100,7 +100,7 @@ impl InProcess {
     async fn open(&mut self, domain: &str, cast: &[Character]) -> Result<(), String> {
         let folder = self.folder.join(domain);
         let text = format!(
-            "data_directory = {:?}\nregistration = \"open\"\n[[host]]\ndomain = {domain:?}\n[c2s]\n\
+            "data_directory = {:?}\nregistration = \"open\"\nadmins = [\"bard@{domain}\"]\n[[host]]\ndomain = {domain:?}\n[c2s]\n\
              tls_required = false\n[s2s]\nrequire_valid_certificate = false\n[store]\nengine = \"memory\"\n{}",
             folder.display().to_string(),
             components(domain, cast)

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chirrup::control::{self, Control};
 use chirrup::house::{House, Server};
 use chirrup::notify::{Notifier, State};
+use chirrup::runtime::Stop;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
@@ -47,6 +48,7 @@ pub(super) async fn keep(server: Server, mut signals: Signals, reread: &impl Fn(
 
     let mut alive = every(notifier.watchdog_period().unwrap_or(Duration::from_secs(3600)));
     let mut certificates = every(Duration::from_secs(house.config.tls.certificate_check_seconds));
+    let mut restart = false;
     loop {
         tokio::select! {
             biased;
@@ -69,6 +71,11 @@ pub(super) async fn keep(server: Server, mut signals: Signals, reread: &impl Fn(
                 }
             }
             _ = certificates.tick() => refresh(&house).await,
+            stop = house.switch.thrown() => {
+                tracing::info!(?stop, "stopping, as an administrator wants it");
+                restart = stop == Stop::Restart;
+                break;
+            }
         }
     }
     notifier.tell(&State::Stopping);
@@ -77,7 +84,20 @@ pub(super) async fn keep(server: Server, mut signals: Signals, reread: &impl Fn(
         () = server.stop() => tracing::info!("stopped"),
         () = signals.stop() => tracing::warn!("stopped at once"),
     }
-    Ok(())
+    if restart { begin_anew() } else { Ok(()) }
+}
+
+/// Puts this program anew in the place of this process, as it was called; does not return when that works.
+fn begin_anew() -> Outcome {
+    use std::os::unix::process::CommandExt;
+    let program = std::env::current_exe().map_err(|error| format!("cannot restart: {error}"))?;
+    // So the kernel calls a file that was replaced, as an upgrade does: the new one is where the old one was.
+    let program = match program.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+        Some(path) => path.into(),
+        None => program,
+    };
+    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
+    Err(format!("cannot restart: {error}"))
 }
 
 fn open_control(house: &Arc<House>) -> Result<Control, String> {

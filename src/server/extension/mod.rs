@@ -4,6 +4,7 @@
 //! [`Mount`]; the result, a frozen [`Wiring`], is all the router knows of it. Features in disco follow from
 //! what is mounted, so the list cannot claim what nobody serves.
 
+mod command;
 mod moments;
 mod mount;
 mod occasion;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use xmpp::stanza::Child;
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError};
 
+pub use self::command::{Command, Note, Outcome, Step};
 pub use self::moments::Listener;
 pub use self::mount::{FormSource, Identity, IqHandler, Mount, Service, Wiring};
 pub use self::occasion::{Occasion, OccasionKind};

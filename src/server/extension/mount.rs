@@ -9,7 +9,7 @@ use xmpp::stanza::IqType;
 use xmpp::{BareJid, Element};
 
 use super::{
-    Answer, Asked, BoxFuture, Discoverable, Extension, Forms, Guard, Listener, Messages, Multicast, Presences,
+    Answer, Asked, BoxFuture, Command, Discoverable, Extension, Forms, Guard, Listener, Messages, Multicast, Presences,
     Registrar, Spec, To,
 };
 
@@ -95,6 +95,8 @@ pub struct Wiring {
     pub guards: Vec<Arc<dyn Guard>>,
     /// Who hears of moments, in order.
     pub listeners: Vec<Arc<dyn Listener>>,
+    /// Ad-hoc commands of hosts and services, in the order in which they are listed.
+    pub commands: Vec<(To, Arc<dyn Command>)>,
     /// The claims of what is mounted.
     pub specs: Vec<&'static Spec>,
 }
@@ -261,6 +263,15 @@ impl Mount {
         if self.wiring.registrar.replace(registrar).is_some() {
             self.faults.push(format!("{} is the second to register accounts", self.mounting));
         }
+    }
+
+    /// Adds an ad-hoc command to hosts, services, or both.
+    pub fn command(&mut self, to: To, command: Arc<dyn Command>) {
+        let is_taken = |at| to.contains(at) && self.wiring.command(at, command.node()).is_some();
+        if is_taken(To::DOMAIN) || is_taken(To::SERVICE) {
+            self.faults.push(format!("{} is the second with a command {}", self.mounting, command.node()));
+        }
+        self.wiring.commands.push((to, command));
     }
 
     /// Adds a guard.

@@ -51,6 +51,12 @@ impl Disco {
         let router = self.router()?;
         let node = query.attr("node").filter(|node| !node.is_empty());
         if let Some(node) = node
+            && let Some(children) = router.wiring().command_information(To::DOMAIN, &asked.caller, node)
+        {
+            let answer = Element::builder("query", ns::DISCO_INFO).attribute("node", node);
+            return Ok(Reply::Element(answer.append_all(children?).build()));
+        }
+        if let Some(node) = node
             && node != super::caps::own_node(&router)
         {
             return Err(StanzaError::item_not_found());
@@ -60,10 +66,12 @@ impl Disco {
 
     async fn domain_items(self: Arc<Self>, asked: Asked) -> Answer {
         let query = asked.open()?;
-        if query.attr("node").is_some_and(|node| !node.is_empty()) {
-            return Err(StanzaError::item_not_found());
-        }
         let router = self.router()?;
+        match query.attr("node").filter(|node| !node.is_empty()) {
+            None => {}
+            Some(ns::COMMANDS) => return Ok(commands(&router, To::DOMAIN, &asked)),
+            Some(_) => return Err(StanzaError::item_not_found()),
+        }
         let mut answer = Element::builder("query", ns::DISCO_ITEMS);
         for (domain, service) in &router.wiring().services {
             if *service.host == *asked.to.domain() {
@@ -84,8 +92,11 @@ impl Disco {
         let wiring = router.wiring();
         let mut answer = Element::builder("query", ns::DISCO_INFO);
         if let Some(node) = query.attr("node").filter(|node| !node.is_empty()) {
-            let nodes = wiring.account_nodes.as_ref().ok_or_else(StanzaError::item_not_found)?;
             answer = answer.attribute("node", node);
+            if let Some(children) = wiring.command_information(To::SERVICE, &asked.caller, node) {
+                return Ok(Reply::Element(answer.append_all(children?).build()));
+            }
+            let nodes = wiring.account_nodes.as_ref().ok_or_else(StanzaError::item_not_found)?;
             for child in nodes.info(asked.caller.clone(), asked.to.clone(), node.into()).await? {
                 answer = answer.append(child);
             }
@@ -128,6 +139,9 @@ impl Disco {
         let query = asked.open()?;
         let router = self.router()?;
         let node = query.attr("node").filter(|node| !node.is_empty()).map(Box::from);
+        if node.as_deref() == Some(ns::COMMANDS) && router.is_service(asked.to.domain()) {
+            return Ok(commands(&router, To::SERVICE, &asked));
+        }
         let mut answer = Element::builder("query", ns::DISCO_ITEMS);
         if let Some(node) = &node {
             answer = answer.attribute("node", &**node);
@@ -155,6 +169,12 @@ pub(super) fn domain_info(router: &Router, node: Option<&str>) -> Element {
         answer = answer.append(form());
     }
     answer.build()
+}
+
+/// The list of commands that are there for the caller (XEP-0050 section 2.2).
+fn commands(router: &Router, at: To, asked: &Asked) -> Reply {
+    let answer = Element::builder("query", ns::DISCO_ITEMS).attribute("node", ns::COMMANDS);
+    Reply::Element(answer.append_all(router.wiring().command_items(at, &asked.to, &asked.caller)).build())
 }
 
 fn describe<'a>(

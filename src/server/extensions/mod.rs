@@ -2,12 +2,14 @@
 //!
 //! Extensions are built in an order the compiler checks: what one needs of another is an argument.
 
+pub mod administration;
 pub mod archive;
 pub mod avatar;
 pub mod blocking;
 pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
+pub mod commands;
 pub mod disco;
 pub mod messages;
 pub mod multicast;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use crate::config::{Config, ConfigError, Sections};
 use crate::extension::{Extension, Kit};
 use crate::fanout::contacts::Contacts;
+use crate::runtime::Switch;
 use crate::tables::accounts::Accounts;
 use crate::tables::nodes::{Nodes, NodesLimits};
 
@@ -40,6 +43,7 @@ pub fn furnish(
     kit: &Kit,
     accounts: &Arc<Accounts>,
     config: &Config,
+    switch: &Arc<Switch>,
     sections: &mut Sections,
 ) -> Result<Vec<Arc<dyn Extension>>, ConfigError> {
     let books = roster::Books::new(kit);
@@ -79,6 +83,8 @@ pub fn furnish(
         multicast::Multicast::new(kit, sections.take("multicast")?),
         Arc::new(carbons::Carbons),
         caps::Caps::new(kit),
+        commands::Commands::new(kit),
+        administration::Administration::new(kit, accounts, &books, switch, config),
         Arc::new(ping::Ping),
         Arc::new(version::Version),
         time::Time::new(kit),

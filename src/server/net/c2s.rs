@@ -208,6 +208,9 @@ fn unavailable(fault: &store::Fault) -> Failure {
 }
 
 async fn bind(house: &Arc<House>, account: &BareJid, resource: Option<&str>) -> Result<Arc<Session>, StanzaError> {
+    if house.accounts.is_disabled(account) {
+        return Err(StanzaError::not_allowed());
+    }
     let jid: FullJid = match resource {
         Some(resource) => account.with_resource(resource).map_err(|_| StanzaError::bad_request())?,
         None => account.with_resource(&house.ids.id()).map_err(|_| StanzaError::internal_server_error())?,

@@ -13,6 +13,7 @@ mod ids;
 mod resolver;
 mod scripted;
 mod stamp;
+mod switch;
 
 pub use clock::{Clock, SimulatedClock, SystemClock, Timestamp};
 pub use dialer::{Dialer, TcpDialer, Transport, Wire};
@@ -23,6 +24,7 @@ pub use resolver::{
 };
 pub use scripted::{ScriptedDialer, ScriptedResolver};
 pub use stamp::rfc3339;
+pub use switch::{Stop, Switch};
 
 /// Waits for `duration` of the runtime's time, which a test may hold still or wind forward.
 #[expect(clippy::disallowed_methods, reason = "the one place where the house sleeps")]

@@ -15,6 +15,7 @@ use xmpp::sasl::scram::{ITERATIONS_DEFAULT, SALT_BYTES};
 use xmpp::sasl::{Hash, Keys, PASSWORD_BYTES_MAX, prepare_password};
 
 use super::Table;
+use super::disabled::Disabled;
 use crate::runtime::{Ids, Timestamp};
 
 /// Accounts in one page of a list.
@@ -86,6 +87,7 @@ pub struct Accounts {
     store: Arc<dyn Store>,
     ids: Arc<dyn Ids>,
     secret: Vec<u8>,
+    disabled: Disabled,
     /// How many passwords are stretched at a time: strangers can ask for it, and it must leave room for others.
     stretching: Arc<Semaphore>,
 }
@@ -123,7 +125,8 @@ impl Accounts {
             }
         };
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        Ok(Self { store, ids, secret, stretching: Arc::new(Semaphore::new(threads)) })
+        let disabled = Disabled::load(Arc::clone(&store)).await?;
+        Ok(Self { store, ids, secret, disabled, stretching: Arc::new(Semaphore::new(threads)) })
     }
 
     /// Whether there is such an account.
@@ -146,6 +149,8 @@ impl Accounts {
         let found = self.store.get(&row).await?;
         let name = account.as_ref().map_or(localpart, BareJid::as_str);
         let fake = Keys::fake(hash, &self.secret, name, ITERATIONS_DEFAULT);
+        // Whoever is disabled is told no more than whoever has the password wrong.
+        let found = found.filter(|_| account.as_ref().is_none_or(|account| !self.disabled.has(account)));
         let Some(row) = found else { return Ok(fake) };
         let record = Record::read(&row)?;
         Ok(match hash {
@@ -247,7 +252,39 @@ impl Accounts {
         let mut batch = Batch::new();
         batch.delete(key(account));
         self.store.commit_durably(batch).await.map_err(fault)?;
+        self.disabled.remove(account).await.map_err(fault)?;
         Ok(true)
+    }
+
+    /// Lets nobody log in to an account until it is enabled again; what is there stays. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`AccountError::Unknown`], or a fault.
+    pub async fn disable(&self, account: &BareJid, now: Timestamp) -> Result<(), AccountError> {
+        if !self.exists(account).await? {
+            return Err(AccountError::Unknown);
+        }
+        self.disabled.add(account, now).await.map_err(|error| fault(error).into())
+    }
+
+    /// Lets an account be used again. Answers whether it was disabled. Durable when this returns.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn enable(&self, account: &BareJid) -> Result<bool, Fault> {
+        self.disabled.remove(account).await.map_err(fault)
+    }
+
+    /// Whether an account is disabled: nobody may begin a session of it.
+    #[must_use]
+    pub fn is_disabled(&self, account: &BareJid) -> bool {
+        self.disabled.has(account)
+    }
+
+    /// The disabled accounts of `domain`, in order.
+    #[must_use]
+    pub fn disabled(&self, domain: &str) -> Vec<BareJid> {
+        self.disabled.of(domain)
     }
 
     /// Accounts of `domain` in the order of their names, at most [`LIST_ROWS_MAX`], going on after `after`.

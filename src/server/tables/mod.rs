@@ -7,7 +7,9 @@ pub mod accounts;
 pub mod archive;
 pub mod blocklist;
 pub mod cache;
+pub mod disabled;
 pub mod elements;
+pub mod motd;
 pub mod nodes;
 pub mod offline;
 mod open;
@@ -29,6 +31,10 @@ pub enum Table {
     Invitations = 0x02,
     /// name -> a secret or setting of this installation.
     Installation = 0x03,
+    /// account -> when it was disabled.
+    Disabled = 0x04,
+    /// domain -> message of the day; domain, localpart -> which one the account was given.
+    MessageOfTheDay = 0x05,
     /// account -> roster version; account, contact -> roster item.
     Roster = 0x10,
     /// account, address -> blocked.

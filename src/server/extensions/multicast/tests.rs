@@ -52,7 +52,8 @@ impl House {
         let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
         let _exists = accounts.create(&BareJid::new(&format!("romeo@{domain}")).unwrap(), "secret", NOW).await;
         let kit = Kit { store, router: Arc::clone(&router), clock, ids };
-        let extensions = crate::extensions::furnish(&kit, &accounts, &config, &mut Sections::default()).unwrap();
+        let extensions =
+            crate::extensions::furnish(&kit, &accounts, &config, &Arc::default(), &mut Sections::default()).unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
         let sent = Arc::new(Sent::default());
         router.open_road(Arc::<Sent>::clone(&sent));

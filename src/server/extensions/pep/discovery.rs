@@ -12,7 +12,7 @@ use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Element, StanzaError};
 
 use super::serve::Failure;
-use super::{Pep, home_of, pending};
+use super::{Pep, home_of};
 use crate::extension::{self, BoxFuture, fault};
 use crate::extensions::timeline::Timeline;
 use crate::tables::nodes::Held;
@@ -33,11 +33,6 @@ impl extension::Discoverable for PepHandle {
         node: Box<str>,
     ) -> BoxFuture<Result<Vec<Element>, StanzaError>> {
         let pep = Arc::clone(&self.0);
-        if home_of(&account) == Home::Service
-            && let Some(children) = pending::information(&node)
-        {
-            return Box::pin(async move { Ok(children) });
-        }
         if *node == *xmpp::ns::TIMELINE && caller.owns(&account) {
             return Box::pin(async move { Ok(Timeline::information()) });
         }
@@ -53,9 +48,6 @@ impl extension::Discoverable for PepHandle {
         query: Element,
     ) -> BoxFuture<Result<Vec<Element>, StanzaError>> {
         let pep = Arc::clone(&self.0);
-        if home_of(&account) == Home::Service && node.as_deref() == Some(xmpp::ns::COMMANDS) {
-            return Box::pin(async move { Ok(pending::commands(&account)) });
-        }
         Box::pin(async move {
             let caller = Caller::new(caller.jid);
             let page = Query::parse(&query)

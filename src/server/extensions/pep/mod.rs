@@ -57,7 +57,6 @@ pub struct Pep {
 static SPEC: Spec = Spec {
     name: "pep",
     xeps: &[
-        Xep::partial(50, "1.3.0"),
         Xep::partial(59, "1.0"),
         Xep::partial(60, "1.30.0"),
         Xep::partial(163, "1.2.2"),

@@ -1,6 +1,6 @@
 //! Who waits for approval, for the owner who asks (XEP-0060 section 8.7): an ad-hoc command of the services (XEP-0050).
 //!
-//! The command has two steps and keeps nothing between them: what the second needs is in its form. First the nodes are
+//! The command has two steps. First the nodes are
 //! named that have requests waiting; of the one chosen, each request is sent as the message it was sent as before.
 
 use std::sync::Arc;
@@ -9,11 +9,10 @@ use pubsub::wire::notification::{self, Origin};
 use pubsub::{Affiliation, Caller, Event};
 use xmpp::form::{Field, FieldType, Form, FormType};
 use xmpp::limits::Limits;
-use xmpp::xml::WithAttribute as _;
-use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
+use xmpp::{BareJid, Jid, Stanza, StanzaError};
 
 use super::Pep;
-use crate::extension::{self, Answer, Asked, Reply, fault};
+use crate::extension::{self, BoxFuture, Command, Outcome, Step, fault};
 use crate::tables::nodes::{Entry, Held};
 
 /// The command's node.
@@ -25,40 +24,41 @@ const NODES_MAX: usize = 1_000;
 /// Requests sent at once. Who has answered them asks for the rest.
 const REQUESTS_MAX: usize = 100;
 
-impl Pep {
-    /// Runs the command, the only one there is.
-    pub(super) async fn command(self: Arc<Self>, asked: Asked) -> Answer {
-        let command = asked.open()?;
-        if command.attr("node") != Some(GET_PENDING) {
-            return Err(StanzaError::item_not_found());
-        }
-        let caller = Caller::new(asked.caller.jid.clone());
-        let form = Form::parse_in(&command).map_err(|_| StanzaError::bad_request())?;
-        match (command.attr("action"), form) {
-            (Some("cancel"), _) => Ok(Reply::Element(stage(&command, "canceled", None))),
-            (_, Some(Form { type_: FormType::Cancel, .. })) => Ok(Reply::Element(stage(&command, "canceled", None))),
-            (None | Some("execute" | "next" | "complete"), Some(form)) => {
-                let node = form.value(NODE).filter(|node| !node.is_empty()).ok_or_else(StanzaError::bad_request)?;
-                let (entry, held) = self.owned_node(&asked.to, &caller, node).await?;
-                let waiting = self.nodes.pending(&held, REQUESTS_MAX).await.map_err(|error| fault("nodes", &error))?;
-                let done = stage(&command, "completed", None);
-                self.deliver(&asked, Stanza::iq_result(&asked.stanza.head, Some(&done))).await;
-                self.send_requests(&entry, &held, &asked.caller.jid, &waiting).await;
-                Ok(Reply::Sent)
-            }
-            (None | Some("execute"), None) => {
-                let form = self.choose_node(&asked.to, &caller).await?;
-                Ok(Reply::Element(stage(&command, "executing", Some((form, self.ids.id())))))
-            }
-            _ => {
-                let bad = Element::builder("bad-action", ns::COMMANDS).build();
-                Err(StanzaError::bad_request().with_specific(bad))
-            }
-        }
+/// The command, mounted on the engine.
+pub(super) struct GetPending(pub(super) Arc<Pep>);
+
+impl Command for GetPending {
+    fn node(&self) -> &'static str {
+        GET_PENDING
     }
 
+    fn name(&self) -> &'static str {
+        "Get pending subscription requests"
+    }
+
+    fn permits(&self, _caller: &extension::Caller) -> bool {
+        // Who owns nothing is told so when running it.
+        true
+    }
+
+    fn run(self: Arc<Self>, step: Step) -> BoxFuture<Result<Outcome, StanzaError>> {
+        Box::pin(async move {
+            let pep = Arc::clone(&self.0);
+            let caller = Caller::new(step.caller.jid.clone());
+            let Some(form) = step.form() else { return Ok(Outcome::ask(pep.choose_node(&step.at, &caller).await?)) };
+            let node = form.value(NODE).filter(|node| !node.is_empty()).ok_or_else(StanzaError::bad_request)?;
+            let (entry, held) = pep.owned_node(&step.at, &caller, node).await?;
+            let waiting = pep.nodes.pending(&held, REQUESTS_MAX).await.map_err(|error| fault("nodes", &error))?;
+            let to = step.caller.jid;
+            let then: BoxFuture<()> = Box::pin(async move { pep.send_requests(&entry, &held, &to, &waiting).await });
+            Ok(Outcome::Done { form: None, notes: Vec::new(), then: Some(then) })
+        })
+    }
+}
+
+impl Pep {
     /// The nodes of the caller that somebody waits for. Who owns no node has nothing to approve.
-    async fn choose_node(&self, service: &BareJid, caller: &Caller) -> Result<Element, StanzaError> {
+    async fn choose_node(&self, service: &BareJid, caller: &Caller) -> Result<Form, StanzaError> {
         let nodes = self.waited_for(service, caller).await.map_err(|error| fault("nodes", &error))?;
         let nodes = nodes.ok_or_else(StanzaError::forbidden)?;
         let mut field = Field::new(NODE, FieldType::ListSingle).label("Node ID");
@@ -67,7 +67,7 @@ impl Pep {
         }
         let mut form = Form::typed(FormType::Form, AUTHORIZATION).with(field.required());
         form.title = Some("Pending subscription requests".to_owned());
-        Ok(form.to_element())
+        Ok(form)
     }
 
     async fn waited_for(&self, service: &BareJid, caller: &Caller) -> Result<Option<Vec<Box<str>>>, store::Fault> {
@@ -124,47 +124,4 @@ impl Pep {
             }
         }
     }
-}
-
-/// The answer of a step: where the command stands, and what to fill in.
-fn stage(command: &Element, status: &str, question: Option<(Element, String)>) -> Element {
-    let mut answer =
-        Element::builder("command", ns::COMMANDS).attribute("node", GET_PENDING).attribute("status", status);
-    match question {
-        Some((form, session)) => {
-            let actions = Element::builder("actions", ns::COMMANDS).attribute("execute", "complete");
-            let complete = Element::builder("complete", ns::COMMANDS).build();
-            answer =
-                answer.attribute("sessionid", session.as_str()).append(actions.append(complete).build()).append(form);
-        }
-        None => answer = answer.attribute("sessionid", command.attr("sessionid")),
-    }
-    answer.build()
-}
-
-/// What disco says of the list of commands and of the one in it (XEP-0050 sections 2.2 and 2.3): the children of its
-/// answer, or nothing for another node.
-pub(super) fn information(node: &str) -> Option<Vec<Element>> {
-    let identity = |type_: &str, name: &str| {
-        Element::builder("identity", ns::DISCO_INFO)
-            .attribute("category", "automation")
-            .attribute("type", type_)
-            .attribute("name", name)
-            .build()
-    };
-    let feature = |var: &str| Element::builder("feature", ns::DISCO_INFO).attribute("var", var).build();
-    match node {
-        ns::COMMANDS => Some(vec![identity("command-list", "Commands"), feature(ns::COMMANDS)]),
-        GET_PENDING => {
-            let identity = identity("command-node", "Get pending subscription requests");
-            Some(vec![identity, feature(ns::COMMANDS), feature(ns::DATA_FORMS)])
-        }
-        _ => None,
-    }
-}
-
-/// The list of commands.
-pub(super) fn commands(service: &BareJid) -> Vec<Element> {
-    let item = Element::builder("item", ns::DISCO_ITEMS).attribute("jid", service.as_str());
-    vec![item.attribute("node", GET_PENDING).attribute("name", "Get pending subscription requests").build()]
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use xmpp::{BareJid, ns};
 
-use super::{Pep, discovery, features};
+use super::{Pep, discovery, features, pending};
 use crate::config::{Config, ConfigError};
 use crate::extension::{Identity, Mount, Service, To};
 
@@ -135,7 +135,7 @@ impl Pep {
         at.iq_set(To::SERVICE, ("pubsub", ns::PUBSUB), self, Self::set);
         at.iq_get(To::SERVICE, ("pubsub", ns::PUBSUB_OWNER), self, Self::get_owner);
         at.iq_set(To::SERVICE, ("pubsub", ns::PUBSUB_OWNER), self, Self::set_owner);
-        at.iq_set(To::SERVICE, ("command", ns::COMMANDS), self, Self::command);
+        at.command(To::SERVICE, Arc::new(pending::GetPending(Arc::clone(self))));
         at.unfeature(To::SERVICE, ns::PUBSUB_OWNER);
         for feature in features::COMMON.iter().chain(features::SERVICE) {
             at.feature(To::SERVICE, feature);

@@ -13,9 +13,9 @@ pub mod subscription;
 use std::sync::Arc;
 
 use xmpp::stanza::{Kind, PresenceType};
-use xmpp::{BareJid, Stanza, StanzaError, ns};
+use xmpp::{BareJid, Element, Stanza, StanzaError, ns};
 
-use self::book::{Decided, Edit};
+use self::book::{Book, Decided, Edit};
 pub use self::books::{Books, Refused};
 use self::books::{fault, full};
 use self::item::Wish;
@@ -120,6 +120,21 @@ impl Roster {
             }
         }
     }
+}
+
+/// A whole roster, for who may see it and is not its owner.
+#[must_use]
+pub fn whole(book: &Book) -> Element {
+    let mut query = Element::bare("query", ns::ROSTER);
+    for jid in book.contacts(|contact| contact.is_listed) {
+        let Some(contact) = book.contact(jid.as_str()) else { continue };
+        let mut bytes = Vec::new();
+        item::write(&mut bytes, &jid, &contact);
+        if let Ok(item) = xmpp::xml::parse_element(&bytes, ns::ROSTER) {
+            query.append_child(item);
+        }
+    }
+    query
 }
 
 impl Listener for Roster {
