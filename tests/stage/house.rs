@@ -33,6 +33,12 @@ const WIRE_BYTES: usize = 64 * 1024;
 /// 2026-01-01T00:00:00Z.
 const FIRST_MOMENT: Timestamp = 1_767_225_600_000_000;
 
+/// What the operator of every house says of it; `tests/interop/chirrup.toml` says the same.
+const OPERATOR: &str = "[contacts]\noutage = [\"https://status.example/DOMAIN.json\"]\n\
+    [[external_services]]\ntype = \"stun\"\nhost = \"stun.example\"\nport = 3478\ntransport = \"udp\"\n\
+    [[external_services]]\ntype = \"turn\"\nhost = \"turn.example\"\nport = 3478\ntransport = \"udp\"\n\
+    secret = \"north\"\n";
+
 /// The runtime's time as wall time, from a fixed moment on.
 struct StageClock(Instant);
 
@@ -101,8 +107,9 @@ impl InProcess {
         let folder = self.folder.join(domain);
         let text = format!(
             "data_directory = {:?}\nregistration = \"open\"\nadmins = [\"bard@{domain}\"]\n[[host]]\ndomain = {domain:?}\n[c2s]\n\
-             tls_required = false\n[s2s]\nrequire_valid_certificate = false\n[store]\nengine = \"memory\"\n{}",
+             tls_required = false\n[s2s]\nrequire_valid_certificate = false\n[store]\nengine = \"memory\"\n{}{}",
             folder.display().to_string(),
+            OPERATOR.replace("DOMAIN", domain),
             components(domain, cast)
         );
         let config = Config::parse(&text, None).map_err(|error| error.to_string())?;

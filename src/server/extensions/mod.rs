@@ -2,6 +2,7 @@
 //!
 //! Extensions are built in an order the compiler checks: what one needs of another is an argument.
 
+pub mod about;
 pub mod administration;
 pub mod archive;
 pub mod avatar;
@@ -11,6 +12,8 @@ pub mod caps;
 pub mod carbons;
 pub mod commands;
 pub mod disco;
+pub mod external;
+pub mod last;
 pub mod messages;
 pub mod multicast;
 pub mod offline;
@@ -88,6 +91,9 @@ pub fn furnish(
         Arc::new(ping::Ping),
         Arc::new(version::Version),
         time::Time::new(kit),
+        last::Last::new(kit, &books),
+        about::About::new(config, &sections.take("contacts")?, &sections.take("data_policy")?)?,
+        external::Externals::new(kit, sections.take("external_services")?)?,
         register::Register::new(kit, accounts, config),
         private::Private::new(kit, config, &bookmarks, &pep),
         push::Push::new(kit, &books, sections.take("push")?)?,

@@ -238,7 +238,8 @@ impl Router {
         }
     }
 
-    /// Asks `to`, an entity behind a full address, with an IQ; `then` gets the answer or `None`.
+    /// Asks `to` with an IQ; `then` gets the answer or `None`. Who is asked may be a resource, or anybody elsewhere, or an
+    /// account or a domain of ours.
     ///
     /// The IQ's id is made here. `iq.head.from` says in whose name is asked.
     pub async fn ask(&self, to: Jid, mut iq: Stanza, then: Then) {
@@ -246,8 +247,12 @@ impl Router {
         iq.head.id = Some(id.clone());
         iq.head.to = Some(to.clone());
         let deadline = self.clock.now() + ANSWER_SECONDS * 1_000_000;
+        let destination = self.classify(&to);
         self.awaiting.park(to, id, deadline, then);
-        self.answer(iq).await;
+        match (destination, iq.head.from.clone()) {
+            (Destination::Resource(_) | Destination::Remote(_), _) | (_, None) => self.answer(iq).await,
+            (_, Some(jid)) => Box::pin(self.route(Caller { jid, session: None }, iq)).await,
+        }
     }
 
     /// Ends the sessions of an account that was removed, and has everybody drop what they keep of it.

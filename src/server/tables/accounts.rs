@@ -47,7 +47,9 @@ impl fmt::Display for AccountError {
         match self {
             Self::Exists => f.write_str("there is an account by that name"),
             Self::Unknown => f.write_str("there is no account by that name"),
-            Self::NotAnAccount => f.write_str("an account is written localpart@domain"),
+            Self::NotAnAccount => {
+                f.write_str("an account is written localpart@domain, without an escaped space at either end")
+            }
             Self::BadPassword => write!(
                 f,
                 "a password has 1 to {PASSWORD_BYTES_MAX} bytes and no control characters (RFC 8265 section 4)"
@@ -198,7 +200,7 @@ impl Accounts {
         now: Timestamp,
         token: Option<&str>,
     ) -> Result<(), AccountError> {
-        if account.localpart().is_none() {
+        if account.localpart().is_none_or(is_misread) {
             return Err(AccountError::NotAnAccount);
         }
         let mut batch = Batch::new();
@@ -359,6 +361,11 @@ impl Accounts {
         .await
         .map_err(|error| Fault::new(format!("stretching a password failed: {error}")))
     }
+}
+
+/// Whether a localpart would be shown with a space at its beginning or end, which it must not (XEP-0106 section 4.1).
+fn is_misread(localpart: &str) -> bool {
+    localpart.starts_with("\\20") || localpart.ends_with("\\20")
 }
 
 fn key(account: &BareJid) -> bytes::Bytes {

@@ -147,3 +147,17 @@ async fn a_torn_record_is_a_fault_and_no_panic() {
         accounts.keys("juliet", "capulet.example", Hash::Sha256).await.expect_err("torn");
     }
 }
+
+#[tokio::test]
+async fn an_escaped_space_is_not_at_an_end() {
+    let accounts = accounts().await;
+    for (account, is_fine) in [
+        ("d\\27artagnan@musketeers.example", true),
+        ("treville\\20captain@musketeers.example", true),
+        ("\\20athos@musketeers.example", false),
+        ("athos\\20@musketeers.example", false),
+    ] {
+        let opened = accounts.create(&jid(account), "one for all", NOW).await;
+        assert_eq!(opened == Ok(()), is_fine, "{account}");
+    }
+}

@@ -9,6 +9,7 @@ pub mod blocklist;
 pub mod cache;
 pub mod disabled;
 pub mod elements;
+pub mod last;
 pub mod motd;
 pub mod nodes;
 pub mod offline;
@@ -45,7 +46,7 @@ pub enum Table {
     Private = 0x14,
     /// account -> vcard-temp.
     Vcard = 0x15,
-    /// account -> last presence and when.
+    /// account -> when it was last there.
     LastSeen = 0x16,
     /// account, service, node -> how to publish what wakes a device.
     PushServices = 0x17,

@@ -1,10 +1,11 @@
-//! XEP-0191: Blocking Command.
+//! XEP-0191: Blocking Command, and the reports that come with a block (XEP-0377, in `reports`).
 //!
 //! As a guard it stands before every message and IQ; presence asks the same lists in `extensions/presence`, and
 //! notifications of nodes in `extensions/pubsub`. Blocking is polite: subscriptions stay as they are, and the
 //! blocked side sees the user go offline.
 
 pub mod blocks;
+mod reports;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 
 pub use self::blocks::Blocks;
 use self::blocks::{Changed, Removed, covers, is_exempt};
+use self::reports::{Report, Reports};
 use super::presence::Announcer;
 use crate::config::Config;
 use crate::extension::{
@@ -35,9 +37,11 @@ pub struct Blocking {
     router: std::sync::Weak<Router>,
     ids: Arc<dyn Ids>,
     addresses_max: usize,
+    reports: Reports,
 }
 
-static SPEC: Spec = Spec { name: "blocking", xeps: &[Xep::complete(191, "1.3")], config: "" };
+static SPEC: Spec =
+    Spec { name: "blocking", xeps: &[Xep::complete(191, "1.3"), Xep::partial(377, "0.4.1")], config: "" };
 
 impl Blocking {
     /// Serves the lists in `blocks`; `announcer` tells the blocked that the user is gone, and the others back.
@@ -49,6 +53,7 @@ impl Blocking {
             router: Arc::downgrade(&kit.router),
             ids: Arc::clone(&kit.ids),
             addresses_max: config.limits.blocklist_items_max,
+            reports: Reports::new(kit, config),
         })
     }
 
@@ -64,12 +69,17 @@ impl Blocking {
 
     async fn block(self: Arc<Self>, asked: Asked) -> Answer {
         asked.require_owner()?;
-        let add = addresses(&asked.open()?)?;
+        let command = asked.open()?;
+        let add = addresses(&command)?;
+        let items = command.children().filter(|child| child.is("item", ns::BLOCKING));
+        let reports: Vec<Report> = items.filter_map(Report::read).collect();
         if add.is_empty() {
             return Err(StanzaError::bad_request().with_text("nobody to block is named"));
         }
         let pushed = element("block", &add);
-        self.change(&asked.to, add, Removed::These(BTreeSet::new()), pushed).await
+        let answer = self.change(&asked.to, add, Removed::These(BTreeSet::new()), pushed).await?;
+        self.reports.pass_on(&asked.to, reports).await;
+        Ok(answer)
     }
 
     async fn unblock(self: Arc<Self>, asked: Asked) -> Answer {
@@ -212,6 +222,7 @@ impl Extension for Blocking {
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
         at.feature(To::DOMAIN, ns::BLOCKING);
+        at.feature(To::DOMAIN, ns::REPORTING);
         at.iq_get(To::ACCOUNT, ("blocklist", ns::BLOCKING), &self, Self::list);
         at.iq_set(To::ACCOUNT, ("block", ns::BLOCKING), &self, Self::block);
         at.iq_set(To::ACCOUNT, ("unblock", ns::BLOCKING), &self, Self::unblock);

@@ -9,6 +9,7 @@
 
 mod afar;
 mod announce;
+mod moved;
 mod probe;
 mod subscriptions;
 
@@ -28,8 +29,9 @@ use super::blocking::{Blocks, blocked};
 use super::messages::Delivery;
 use super::offline::Offline;
 use super::roster::Books;
+use super::roster::subscription::Action;
 use crate::config::Config;
-use crate::extension::{BoxFuture, Direction, Extension, Guard, Kit, Listener, Mount, Pending, Presences, Spec};
+use crate::extension::{BoxFuture, Direction, Extension, Guard, Kit, Listener, Mount, Pending, Presences, Spec, Xep};
 use crate::router::Router;
 use crate::router::rules::{Availability, Decision, Recipient, decide};
 use crate::runtime::Clock;
@@ -54,7 +56,7 @@ pub struct Presence {
     portraits: Arc<Portraits>,
 }
 
-static SPEC: Spec = Spec { name: "presence", xeps: &[], config: "" };
+static SPEC: Spec = Spec { name: "presence", xeps: &[Xep::complete(283, "0.2.0")], config: "" };
 
 /// What else presence needs of the house.
 #[expect(missing_debug_implementations, reason = "there is nothing to show")]
@@ -350,9 +352,15 @@ impl Presence {
                 return self.probed(&router, &to, &from, stanza).await;
             }
             Decision::Handle => {
-                if let Some(action) = action(type_)
-                    && self.exists(&router, &account).await
-                {
+                let Some(action) = action(type_) else { return };
+                if !self.exists(&router, &account).await {
+                    return;
+                }
+                let stanza = match action {
+                    Action::Subscribe => self.may_have_moved(&account, stanza).await,
+                    _ => Some(stanza),
+                };
+                if let Some(stanza) = stanza {
                     self.subscription_in(account, stanza, action).await;
                 }
                 return;
@@ -459,14 +467,18 @@ impl Guard for Presence {
         }
         let session = router.sessions.find(&full);
         let (presence, kind, viewer) = (self.clone(), stanza.head.kind, other.clone());
+        // Who may not know is told so, not that there is nobody (XEP-0012 section 4).
+        let is_about_activity = stanza.content.has("query", ns::LAST);
         Pending::later(async move {
             let recipient = match &session {
                 Some(_) => Recipient::Resource,
                 None => Recipient::NoResource(Availability::None),
             };
-            let sees = session.is_some() && presence.is_visible_to(full.bare(), session, viewer).await;
-            match decide(kind, recipient, || sees) {
+            let is_here = session.is_some();
+            let sees = (is_here || is_about_activity) && presence.is_visible_to(full.bare(), session, viewer).await;
+            match decide(kind, recipient, || sees && is_here) {
                 Decision::ToResource => Ok(()),
+                _ if is_about_activity && !sees => Err(StanzaError::forbidden()),
                 _ => Err(StanzaError::service_unavailable()),
             }
         })

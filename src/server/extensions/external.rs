@@ -1,0 +1,240 @@
+//! XEP-0215: External Service Discovery.
+//!
+//! Tells our own users which STUN and TURN servers, or others, there are for them. Where a secret is shared with the
+//! service, each user gets credentials that end soon, made as TURN servers with a REST interface check them: a name that
+//! says until when, and the HMAC-SHA1 of it under the secret.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Deserialize;
+use sha1::Sha1;
+use xmpp::xml::WithAttribute as _;
+use xmpp::{BareJid, Element, StanzaError, ns};
+
+use crate::config::ConfigError;
+use crate::extension::{Answer, Asked, Extension, Kit, Mount, Reply, Spec, To, Xep};
+use crate::runtime::{Clock, rfc3339};
+
+/// Services that may be configured.
+const SERVICES_MAX: usize = 100;
+
+/// One `[[external_services]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct External {
+    /// What it is: `stun`, `turn`, `stuns`, `turns`, or any other type.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Its name in the DNS, or its address.
+    pub host: String,
+    /// Where it listens.
+    pub port: Option<u16>,
+    /// `udp` or `tcp`.
+    pub transport: Option<String>,
+    /// For people.
+    pub name: Option<String>,
+    /// What is shared with it, to make credentials from.
+    pub secret: Option<String>,
+    /// How long such credentials are good for.
+    #[serde(default = "External::lifetime_seconds")]
+    pub lifetime_seconds: u64,
+    /// Fixed credentials.
+    pub username: Option<String>,
+    /// Fixed credentials.
+    pub password: Option<String>,
+}
+
+impl External {
+    fn lifetime_seconds() -> u64 {
+        86_400
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |what: &str| Err(ConfigError::new(format!("`external_services`: {what}")));
+        if self.type_.is_empty() || self.host.is_empty() {
+            return wrong("`type` and `host` must not be empty");
+        }
+        if self.transport.as_deref().is_some_and(|transport| !["udp", "tcp"].contains(&transport)) {
+            return wrong("`transport` is \"udp\" or \"tcp\"");
+        }
+        if self.secret.is_some() && (self.username.is_some() || self.password.is_some()) {
+            return wrong("credentials are made from `secret`, or they are `username` and `password`, not both");
+        }
+        if self.secret.as_deref() == Some("") || !(60..=31_536_000).contains(&self.lifetime_seconds) {
+            return wrong("`secret` must not be empty, and `lifetime_seconds` is between a minute and a year");
+        }
+        Ok(())
+    }
+
+    fn is_restricted(&self) -> bool {
+        self.secret.is_some() || self.username.is_some() || self.password.is_some()
+    }
+
+    /// The element, with credentials for `account`. `now` is in microseconds since the Unix epoch.
+    fn element(&self, account: &BareJid, now: u64) -> Element {
+        let mut element = Element::builder("service", ns::EXTERNAL_SERVICES)
+            .attribute("type", &*self.type_)
+            .attribute("host", &*self.host)
+            .attribute("port", self.port.map(|port| port.to_string()).as_deref())
+            .attribute("transport", self.transport.as_deref())
+            .attribute("name", self.name.as_deref())
+            .attribute("restricted", Some("true").filter(|_| self.is_restricted()));
+        if let Some(secret) = &self.secret {
+            let expires = (now / 1_000_000).saturating_add(self.lifetime_seconds);
+            let username = format!("{expires}:{account}");
+            element = element
+                .attribute("username", &*username)
+                .attribute("password", &*password(secret, &username))
+                .attribute("expires", &*rfc3339(expires.saturating_mul(1_000_000)));
+        } else {
+            element =
+                element.attribute("username", self.username.as_deref()).attribute("password", self.password.as_deref());
+        }
+        element.build()
+    }
+
+    /// Whether a request for credentials names this service.
+    fn is_named(&self, service: &Element) -> bool {
+        service.attr("host") == Some(&self.host)
+            && service.attr("type") == Some(&self.type_)
+            && service.attr("port").is_none_or(|port| self.port.is_some_and(|own| port == own.to_string()))
+    }
+}
+
+/// The password that goes with a name.
+fn password(secret: &str, username: &str) -> String {
+    // A key may have any length.
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else { return String::new() };
+    mac.update(username.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// Tells of external services.
+pub struct Externals {
+    services: Vec<External>,
+    clock: Arc<dyn Clock>,
+}
+
+static SPEC: Spec = Spec {
+    name: "external",
+    xeps: &[Xep::partial(215, "1.0.0")],
+    config: "# Services outside of XMPP that accounts of this server are told of (XEP-0215): STUN and TURN for calls. With a\n\
+        # `secret` (`static-auth-secret` of coturn) every account gets credentials of its own that end after\n\
+        # `lifetime_seconds`; `username` and `password` are the same for everybody.\n\
+        # [[external_services]]\n\
+        # type = \"turn\"\n\
+        # host = \"turn.example.org\"\n\
+        # port = 3478\n\
+        # transport = \"udp\"\n\
+        # secret = \"\"\n\
+        # lifetime_seconds = 86400\n",
+};
+
+impl Externals {
+    /// Tells of `services`.
+    ///
+    /// # Errors
+    /// When one of them makes no sense.
+    pub fn new(kit: &Kit, services: Vec<External>) -> Result<Arc<Self>, ConfigError> {
+        services.iter().try_for_each(External::check)?;
+        if services.len() > SERVICES_MAX {
+            return Err(ConfigError::new(format!("`external_services`: there are more than {SERVICES_MAX}")));
+        }
+        Ok(Arc::new(Self { services, clock: Arc::clone(&kit.clock) }))
+    }
+
+    /// The caller's account, which must be one of this domain: credentials are for our own users.
+    fn account(asked: &Asked) -> Result<BareJid, StanzaError> {
+        let account = asked.caller.jid.to_bare();
+        let is_own = asked.caller.session.is_some() && account.domain() == asked.to.domain();
+        if is_own { Ok(account) } else { Err(StanzaError::forbidden()) }
+    }
+
+    async fn services(self: Arc<Self>, asked: Asked) -> Answer {
+        let account = Self::account(&asked)?;
+        let query = asked.open()?;
+        let type_ = query.attr("type");
+        let wanted = self.services.iter().filter(|service| type_.is_none_or(|type_| service.type_ == type_));
+        let now = self.clock.now();
+        let answer = Element::builder("services", ns::EXTERNAL_SERVICES)
+            .attribute("type", type_)
+            .append_all(wanted.map(|service| service.element(&account, now)));
+        Ok(Reply::Element(answer.build()))
+    }
+
+    async fn credentials(self: Arc<Self>, asked: Asked) -> Answer {
+        let account = Self::account(&asked)?;
+        let query = asked.open()?;
+        let service = query.get_child("service", ns::EXTERNAL_SERVICES).ok_or_else(StanzaError::bad_request)?;
+        if service.attr("host").is_none() || service.attr("type").is_none() {
+            return Err(StanzaError::bad_request());
+        }
+        let now = self.clock.now();
+        let named: Vec<Element> = self
+            .services
+            .iter()
+            .filter(|external| external.is_named(service))
+            .map(|external| external.element(&account, now))
+            .collect();
+        if named.is_empty() {
+            return Err(StanzaError::item_not_found());
+        }
+        Ok(Reply::Element(Element::builder("credentials", ns::EXTERNAL_SERVICES).append_all(named).build()))
+    }
+}
+
+impl Extension for Externals {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn mount(self: Arc<Self>, at: &mut Mount) {
+        at.iq_get(To::DOMAIN, ("services", ns::EXTERNAL_SERVICES), &self, Self::services);
+        at.iq_get(To::DOMAIN, ("credentials", ns::EXTERNAL_SERVICES), &self, Self::credentials);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use xmpp::BareJid;
+
+    use super::{External, password};
+    use crate::config::Config;
+
+    fn read(text: &str) -> Vec<External> {
+        let text = format!("[[external_services]]\ntype = \"turn\"\nhost = \"turn.example.org\"\n{text}");
+        Config::parse(&text, None).unwrap().sections.take("external_services").unwrap()
+    }
+
+    /// As `openssl dgst -sha1 -hmac north` has it.
+    #[test]
+    fn credentials_end_and_belong_to_the_account() {
+        assert_eq!(password("north", "1433065916:bob"), "QlYA1CkCrJNenSVf/DxFwGcJG8g=");
+        let [service] = &read("secret = \"north\"\nlifetime_seconds = 3600\nport = 3478")[..] else { panic!() };
+        let element = service.element(&BareJid::new("bob@example.org").unwrap(), 1_795_348_800_000_000);
+        assert_eq!(element.attr("username"), Some("1795352400:bob@example.org"));
+        assert_eq!(element.attr("password"), Some(&*password("north", "1795352400:bob@example.org")));
+        assert_eq!(element.attr("expires"), Some("2026-11-22T13:00:00Z"));
+        assert_eq!((element.attr("restricted"), element.attr("port")), (Some("true"), Some("3478")));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for wrong in [
+            "secret = \"\"",
+            "secret = \"x\"\nusername = \"y\"",
+            "transport = \"pigeon\"",
+            "secret = \"x\"\nlifetime_seconds = 5",
+        ] {
+            assert!(read(wrong).iter().any(|service| service.check().is_err()), "{wrong}");
+        }
+        for right in ["", "secret = \"x\"", "username = \"guest\"\npassword = \"guest\"\ntransport = \"tcp\""] {
+            assert!(read(right).iter().all(|service| service.check().is_ok()), "{right}");
+        }
+    }
+}
