@@ -7,11 +7,12 @@ log = { warn = ENV_RUN_DIR .. "/log" }
 interfaces = { "127.0.0.1" }
 c2s_ports = { tonumber(ENV_RUN_PORT) }
 c2s_direct_tls_ports = { tonumber(ENV_RUN_TLS_PORT) }
+component_ports = { tonumber(ENV_RUN_COMPONENT_PORT) }
 network_backend = "epoll"
 
 modules_enabled = {
-	"blocklist", "carbons", "disco", "mam", "offline", "pep", "ping", "posix", "private", "register", "roster", "saslauth",
-	"time", "tls", "vcard", "version",
+	"blocklist", "carbons", "csi_simple", "disco", "mam", "offline", "pep", "ping", "posix", "private", "register", "roster", "saslauth",
+	"smacks", "time", "tls", "vcard", "version",
 }
 modules_disabled = { "s2s" }
 
@@ -25,3 +26,6 @@ c2s_stanza_size_limit = 262144
 
 ssl = { certificate = ENV_RUN_DIR .. "/chain.pem", key = ENV_RUN_DIR .. "/key.pem" }
 VirtualHost "localhost"
+
+Component "push.localhost"
+	component_secret = "secret"

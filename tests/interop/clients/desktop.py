@@ -10,8 +10,8 @@ import struct
 import subprocess
 import time
 
-# Where the server is.
-ADDRESS = "10.53.0.1"
+# Where the server is; and the network the clients use, which can be cut.
+ADDRESS, RELAY = "10.53.0.1", "10.53.0.2"
 
 
 def furnish_namespace(folder, authority):
@@ -23,9 +23,10 @@ def furnish_namespace(folder, authority):
     up, running, set_flags, set_address, set_mask = 0x1, 0x40, 0x8914, 0x8916, 0x891C
     fcntl.ioctl(wire, set_flags, struct.pack("16sH14x", b"lo", up | running))
     # Who has only 127.0.0.1 gets no addresses from getaddrinfo when it asks for those it can use (AI_ADDRCONFIG).
-    for call, value in ((set_address, ADDRESS), (set_mask, "255.255.255.255")):
-        there = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(value))
-        fcntl.ioctl(wire, call, struct.pack("16s16s8x", b"lo:1", there))
+    for number, address in enumerate((ADDRESS, RELAY)):
+        for call, value in ((set_address, address), (set_mask, "255.255.255.255")):
+            there = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(value))
+            fcntl.ioctl(wire, call, struct.pack("16s16s8x", f"lo:{number + 1}".encode(), there))
     files = {"/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:2\n", "/etc/hosts": "127.0.0.1 localhost\n"}
     bundle = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
     files[str(bundle)] = bundle.read_text() + authority.read_text()

@@ -31,6 +31,9 @@ class Dino:
     def stop(self):
         self.screen.stop(self.process)
 
+    def has_resumed(self):
+        return "{urn:xmpp:sm:3}:resumed " in self.screen.read(f"dino-{self.runs}")
+
     def has_tables(self):
         try:
             with sqlite3.connect(f"file:{self.store}?mode=ro", uri=True) as store:

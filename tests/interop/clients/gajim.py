@@ -55,6 +55,9 @@ class Gajim:
         """Whether it has logged in and said so."""
         return any(is_sent and element.tag.endswith("presence") for is_sent, element in self.stanzas())
 
+    def has_resumed(self):
+        return "<resumed " in self.screen.read("gajim")
+
     def listens(self):
         """Whether it takes commands over D-Bus, which it does from five seconds after its start on."""
         try:
