@@ -9,8 +9,9 @@
 //! What must hold, whatever happens:
 //!
 //! * of each pair (sender, recipient) messages arrive in order, and none twice;
-//! * each message arrives or its sender hears of an error; without acknowledgements one may be lost instead, if it is
-//!   found among the bytes that a wire took and did not deliver, and whoever logged out meanwhile hears of nothing;
+//! * each message arrives or its sender hears of an error; without acknowledgements and with no answers to
+//!   pings one may be lost instead, if it is found among the bytes that a wire took and did not deliver, and whoever
+//!   logged out meanwhile hears of nothing;
 //! * a question has at most one answer; notifications of a node come in order and none twice;
 //! * nothing arrives from somebody who is blocked, no queue passes its bound;
 //! * when faults end, everybody reaches everybody again, nothing is left in any queue, both sides of each subscription

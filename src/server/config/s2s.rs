@@ -23,6 +23,9 @@ pub struct S2s {
     pub bidi: bool,
     /// Whether stanzas are acknowledged, and streams resumed, where the other server can (XEP-0198).
     pub stream_management: bool,
+    /// Whether other servers without that are asked by a ping (XEP-0199) what has arrived, so that what a broken
+    /// connection has swallowed is answered to its sender.
+    pub confirm_by_ping: bool,
     /// Whether what DNS says may lead to this machine itself. For tests.
     pub allow_loopback: bool,
     /// Seconds without a stanza after which a stream is closed, to be opened again when needed.
@@ -71,6 +74,7 @@ impl Default for S2s {
             dialback: true,
             bidi: true,
             stream_management: true,
+            confirm_by_ping: true,
             allow_loopback: false,
             idle_seconds: 600,
             queue_seconds_max: 300,

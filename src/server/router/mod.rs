@@ -243,16 +243,21 @@ impl Router {
     ///
     /// The IQ's id is made here. `iq.head.from` says in whose name is asked.
     pub async fn ask(&self, to: Jid, mut iq: Stanza, then: Then) {
-        let id: Box<str> = self.ids.id().into();
-        iq.head.id = Some(id.clone());
         iq.head.to = Some(to.clone());
-        let deadline = self.clock.now() + ANSWER_SECONDS * 1_000_000;
         let destination = self.classify(&to);
-        self.awaiting.park(to, id, deadline, then);
+        iq.head.id = Some(self.expect_answer(to, ANSWER_SECONDS, then));
         match (destination, iq.head.from.clone()) {
             (Destination::Resource(_) | Destination::Remote(_), _) | (_, None) => self.answer(iq).await,
             (_, Some(jid)) => Box::pin(self.route(Caller { jid, session: None }, iq)).await,
         }
+    }
+
+    /// Makes the id of an IQ that the caller will send to `to`; `then` gets the answer, or `None` when there is none
+    /// within `seconds`.
+    pub fn expect_answer(&self, to: Jid, seconds: u64, then: Then) -> Box<str> {
+        let id: Box<str> = self.ids.id().into();
+        self.awaiting.park(to, id.clone(), self.clock.now() + seconds * 1_000_000, then);
+        id
     }
 
     /// Ends the sessions of an account that was removed, and has everybody drop what they keep of it.

@@ -132,6 +132,7 @@ impl Link {
                 }
             }
             Order::Verdict(pair, verdict) => self.stream.handle_dialback(&pair, verdict),
+            Order::Arrived { ping, is_answered } => self.take_arrived(ping, is_answered),
             Order::Surrender(to) => {
                 self.stream.close(Some(StreamError::new(Condition::Conflict)));
                 return Err(End::Surrendered(to));

@@ -36,6 +36,13 @@ pub(super) enum Order {
     },
     /// What was found out about a key that was shown on this link.
     Verdict(Pair, Verdict),
+    /// A ping behind what was sent was answered, or was not in time.
+    Arrived {
+        /// Its number.
+        ping: u32,
+        /// Whether there was an answer.
+        is_answered: bool,
+    },
     /// Give up what is needed to resume this stream: its peer has come back on another connection.
     Surrender(oneshot::Sender<Earlier>),
 }

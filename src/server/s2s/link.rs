@@ -19,6 +19,7 @@ use xmpp::{Stanza, StanzaError};
 
 use super::Federation;
 use super::accept::Accepting;
+use super::confirm::{Confirming, is_confirmed};
 use super::handle::{Handle, Order};
 use super::lanes::Lanes;
 use super::outbox::{CarrierId, Outbox};
@@ -74,11 +75,13 @@ pub(super) struct Link {
     pub(super) first_word: Option<Instant>,
     pub(super) closing: Option<Instant>,
     pub(super) ending: Option<Ending>,
+    pub(super) has_closed_first: bool,
     pub(super) last_stanza: Instant,
     read_after: Option<Instant>,
     /// Links of the same domain that are over: nothing is read until what came on them has been handled.
     pub(super) before: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(super) enabled: Enabling,
+    pub(super) confirming: Confirming,
     ack: Ack,
     sleep: Pin<Box<Sleep>>,
 }
@@ -167,10 +170,12 @@ impl Link {
             first_word: None,
             closing: None,
             ending: None,
+            has_closed_first: false,
             last_stanza: now,
             read_after: None,
             before: None,
             enabled: Enabling::No,
+            confirming: Confirming::default(),
             ack: Ack::default(),
             sleep: Box::pin(tokio::time::sleep_until(far())),
         }
@@ -329,7 +334,9 @@ impl Link {
     }
 
     fn is_idle(&self) -> bool {
-        self.sent.is_empty()
+        let is_settled =
+            if self.stream.has_acks() { self.sent.is_empty() } else { !self.sent.iter().any(is_confirmed) };
+        is_settled
             && self.lanes.unfinished() == 0
             && self.resuming.is_none()
             && self.authorizing.is_empty()
@@ -340,6 +347,7 @@ impl Link {
     /// Ends the stream from our side. Nothing more is taken; what still comes is handled.
     pub(super) fn close(&mut self, error: Option<StreamError>) {
         self.registry_closing();
+        self.has_closed_first |= self.closing.is_none();
         let patience = if error.is_some() { ERROR_PATIENCE } else { CLOSE_PATIENCE };
         self.closing.get_or_insert(Instant::now() + patience);
         if error.is_some() {
@@ -366,6 +374,9 @@ impl Link {
         // What is sent before it counts would be lost without a word if the connection were.
         let is_asking = self.enabled == Enabling::Asked || self.first_word.is_some();
         if self.closing.is_some() || self.resuming.is_some() || is_asking || is_full {
+            if is_full && self.confirms() && self.wire.waiting() == 0 {
+                self.ask();
+            }
             return false;
         }
         let before = self.sent.len();
@@ -393,15 +404,16 @@ impl Link {
         self.handle.sent.fetch_add(u64::from(counted), Ordering::Relaxed);
         let now = Instant::now();
         self.last_stanza = now;
-        if !self.stream.has_acks() {
+        if !self.stream.has_acks() && !self.confirms() {
             return;
         }
+        let is_worth_it = self.stream.has_acks() || self.sent.iter().rev().take(count).any(is_confirmed);
         self.ack.stanzas += count;
         self.ack.bytes += self.sent.iter().rev().take(count).map(|sent| sent.queued.cost).sum::<usize>();
-        if self.ack.asked.is_none() {
+        if self.ack.asked.is_none() && !self.confirming.is_out() {
             if self.ack.stanzas >= ACK_STANZAS || self.ack.bytes >= ACK_BYTES {
                 self.ask();
-            } else {
+            } else if is_worth_it {
                 self.ack.at.get_or_insert(now + ACK_PAUSE);
             }
         }
@@ -412,6 +424,8 @@ impl Link {
         if !self.sent.is_empty() && self.stream.has_acks() {
             self.stream.request_ack();
             self.ack.asked = Some((Instant::now(), self.wire.read));
+        } else if !self.sent.is_empty() && self.confirms() && !self.confirming.is_out() {
+            self.ping();
         }
     }
 
@@ -424,6 +438,11 @@ impl Link {
     pub(super) fn take_ack(&mut self, count: u32) {
         // What was sent before it counted came before.
         let count = std::mem::take(&mut self.uncounted) + usize::try_from(count).unwrap_or(usize::MAX);
+        self.settle_arrived(count);
+    }
+
+    /// The `count` oldest of what was sent have arrived.
+    pub(super) fn settle_arrived(&mut self, count: usize) {
         for sent in self.sent.drain(..count.min(self.sent.len())) {
             self.sent_bytes = self.sent_bytes.saturating_sub(sent.queued.cost);
         }
@@ -433,14 +452,16 @@ impl Link {
         } else if self.ack.stanzas >= ACK_STANZAS || self.ack.bytes >= ACK_BYTES {
             self.ask();
             None
+        } else if self.confirms() && !self.sent.iter().any(is_confirmed) {
+            None
         } else {
             Some(Instant::now() + ACK_PAUSE)
         };
     }
 
-    /// Without acknowledgements what was wholly written counts as arrived.
+    /// Where nobody says what has arrived, what was wholly written counts as that.
     pub(super) fn forget_written(&mut self) {
-        let counts = self.stream.has_acks() || self.enabled == Enabling::Asked;
+        let counts = self.stream.has_acks() || self.enabled == Enabling::Asked || self.confirms();
         if self.sent.is_empty() || (counts && self.uncounted == 0) {
             return;
         }
@@ -451,6 +472,7 @@ impl Link {
         {
             self.sent_bytes = self.sent_bytes.saturating_sub(sent.queued.cost);
             self.uncounted = self.uncounted.saturating_sub(1);
+            self.confirming.forget(1);
         }
     }
 

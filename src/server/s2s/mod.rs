@@ -11,6 +11,7 @@
 mod accept;
 mod bounce;
 mod carry;
+mod confirm;
 mod dial;
 mod events;
 pub mod handle;

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | cut | can resume it | is kept, and sent again when it is resumed |
 //! | ended otherwise | acknowledges | is answered with `remote-server-timeout`, unless it cannot have left |
-//! | ended | does not | is sent again if it was not wholly written, else counts as arrived |
+//! | ended, but not by us and in order | answers pings | is answered in the same way |
+//! | ended otherwise | does neither | is sent again if it was not wholly written, else counts as arrived |
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -76,8 +77,10 @@ impl Link {
             let is_own = |found: &Resumable| matches!(found, Resumable::Live(handle) if handle.id == self.id);
             drop(self.federation.resumables.take(id, is_own));
         }
+        // Who answers our closing tag with its own has taken all that was before it.
+        let is_confirmed = self.confirms() && !(self.has_closed_first && self.stream.is_over());
         let Self { federation, stream, wire, sent, outboxes, id, .. } = self;
-        let has_acks = stream.has_acks();
+        let has_acks = stream.has_acks() || is_confirmed;
         if let Some(earlier) = earlier {
             let to = match end {
                 End::Surrendered(to) => Some(to),
@@ -141,7 +144,7 @@ impl Link {
             match order {
                 Order::Serve(outbox) | Order::Authorize(outbox) => self.authorizing.push(outbox),
                 // Whoever waits for an answer learns that there will be none.
-                Order::Verify { .. } | Order::Close(_) | Order::Verdict(..) => {}
+                Order::Verify { .. } | Order::Close(_) | Order::Verdict(..) | Order::Arrived { .. } => {}
                 Order::Surrender(to) => surrender = Some(to),
             }
         }

@@ -31,6 +31,8 @@ class Server:
     cannot = {}
     # Whether what it was sent and did not take, or sent and was not taken, is known of (XEP-0198).
     has_acks = True
+    # Whether it finds out what has arrived at a server without that.
+    asks_what_arrived = False
     # Whether stanzas leave in order when a link has been lost.
     keeps_order = True
 
@@ -226,6 +228,7 @@ class Ejabberd(Server):
 
 class Chirrup(Server):
     kind = "chirrup"
+    asks_what_arrived = True
 
     def text(self):
         return (self.folder / "output").read_text(errors="replace")

@@ -1,5 +1,6 @@
 //! Links that are cut: what is resumed arrives once and in order, what is in doubt is answered.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use xmpp::stanza::Condition;
@@ -38,9 +39,35 @@ async fn what_is_cut_off_is_resumed_in_order_and_nothing_comes_twice() {
     }
 }
 
+const PLAIN: &str = "stream_management = false\nbidi = false\nconfirm_by_ping = false\n";
+const PINGED: &str = "stream_management = false\nconfirm_by_ping = true\nbidi = ";
+
+#[tokio::test(start_paused = true)]
+async fn without_acknowledgements_pings_tell_what_has_to_be_answered() {
+    let mut answered = 0;
+    for (bidi, between) in [(false, 0), (false, 30), (true, 200)] {
+        let (street, juliet, romeo) = two(&format!("cut-pinged-{bidi}-{between}"), &format!("{PINGED}{bidi}\n")).await;
+        talk(&street, &juliet, &romeo, 200, Duration::from_millis(between)).await;
+        crate::runtime::pause(Duration::from_secs(600)).await;
+        // What romeo hears and what juliet is told about are hers, and the other way round.
+        let mut accounted = [BTreeSet::new(), BTreeSet::new()];
+        for (guest, other) in [(&romeo, 0), (&juliet, 1)] {
+            while let Some(stanza) = guest.take() {
+                let is_answer = stanza.error().is_some();
+                answered += usize::from(is_answer);
+                let number: u32 = stanza.head.id.unwrap().parse().unwrap();
+                accounted[if is_answer { 1 - other } else { other }].insert(number);
+            }
+        }
+        let all: BTreeSet<u32> = (0..200).collect();
+        assert_eq!(accounted, [all.clone(), all], "bidi {bidi}, {between} ms");
+    }
+    assert!(answered > 0, "some were in doubt");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_acknowledgements_each_stanza_arrives_or_not_and_in_order() {
-    let (street, juliet, romeo) = two("cut-plain", "stream_management = false\nbidi = false\n").await;
+    let (street, juliet, romeo) = two("cut-plain", PLAIN).await;
     talk(&street, &juliet, &romeo, 200, Duration::from_millis(30)).await;
     crate::runtime::pause(Duration::from_secs(600)).await;
     let mut last = None;
