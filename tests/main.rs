@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "modules of a test binary")]
 
 mod commands;
+mod idle;
 mod peers;
 mod plays;
 mod refusals;

@@ -142,6 +142,8 @@ pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 pub const RECEIPTS: &str = "urn:xmpp:receipts";
 /// XEP-0333: Displayed Markers.
 pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
+/// XEP-0490: Message Displayed Synchronization, also the name of the node.
+pub const DISPLAYED: &str = "urn:xmpp:mds:displayed:0";
 /// XEP-0045: Multi-User Chat, what a room says to users.
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// XEP-0249: Direct MUC Invitations.

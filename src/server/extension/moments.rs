@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use xmpp::stanza::Child;
 use xmpp::{BareJid, FullJid, Jid, Stanza};
 
 use super::{Occasion, Pending};
@@ -19,6 +20,14 @@ pub trait Listener: Send + Sync + 'static {
     }
     /// A session whose stream was lost goes on in another (XEP-0198).
     fn session_resumed(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// A session has lost its stream, and waits to be resumed (XEP-0198). Its mailbox holds what it was not given.
+    fn session_detached(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// A resource says how far it has displayed a chat, beside a message to `chat` (XEP-0490 section 4.4).
+    fn displayed(&self, session: &Arc<Session>, chat: &Jid, displayed: &Child) -> Pending<()> {
         Pending::now(())
     }
     /// A resource sent its first available presence (RFC 6121 section 4.2).

@@ -55,6 +55,8 @@ pub struct Occasion<'a> {
     pub from: &'a Jid,
     /// The only resource of the account that it concerns; otherwise all of them.
     pub resource: Option<&'a str>,
+    /// It was said before, and what became of it then is not known.
+    pub is_again: bool,
     /// Its text for people, if it has one that may be read. Asked only if somebody is to be told it.
     pub text: &'a (dyn Fn() -> Option<String> + Sync),
 }
@@ -63,7 +65,7 @@ impl<'a> Occasion<'a> {
     /// Something that happened, and says nothing.
     #[must_use]
     pub fn new(kind: OccasionKind, from: &'a Jid) -> Self {
-        Self { kind, from, resource: None, text: &|| None }
+        Self { kind, from, resource: None, is_again: false, text: &|| None }
     }
 }
 

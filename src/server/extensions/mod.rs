@@ -12,6 +12,7 @@ pub mod caps;
 pub mod carbons;
 pub mod commands;
 pub mod disco;
+pub mod displayed;
 pub mod external;
 pub mod last;
 pub mod messages;
@@ -96,6 +97,7 @@ pub fn furnish(
         external::Externals::new(kit, sections.take("external_services")?)?,
         register::Register::new(kit, accounts, config),
         private::Private::new(kit, config, &bookmarks, &pep),
+        displayed::Displayed::new(&pep),
         push::Push::new(kit, &books, sections.take("push")?)?,
         vcard::Vcard::new(kit, &cards, &pep, config),
         pep,

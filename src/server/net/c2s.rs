@@ -56,7 +56,9 @@ async fn part(house: &Arc<House>, mut connection: Connection, session: &Arc<Sess
         // Nothing more comes, and whoever knocks now waits for the end.
         session.mailbox.close(None);
     }
-    if !resume::detach(house, session, acks.as_ref(), unacked) {
+    if resume::detach(house, session, acks.as_ref(), unacked) {
+        house.router.tell(|listener| listener.session_detached(session)).await;
+    } else {
         resume::end(house, session, acks).await;
     }
     match parting {

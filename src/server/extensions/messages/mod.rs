@@ -13,12 +13,12 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use xmpp::stanza::Head;
-use xmpp::{BareJid, Jid, Stanza, StanzaError};
+use xmpp::{BareJid, Jid, Stanza, StanzaError, ns};
 
 pub use self::archived::Ticket;
 use super::archive::Archive;
 use super::offline::{Offline, Outcome};
-use crate::extension::{BoxFuture, Extension, Kit, Messages, Mount, Spec};
+use crate::extension::{BoxFuture, Extension, Kit, Messages, Mount, Spec, Xep};
 use crate::router::Router;
 use crate::router::rules::{Availability, Decision, Recipient, decide, includes};
 use crate::runtime::Timestamp;
@@ -36,7 +36,7 @@ pub struct Delivery {
     archive: Arc<Archive>,
 }
 
-static SPEC: Spec = Spec { name: "messages", xeps: &[], config: "" };
+static SPEC: Spec = Spec { name: "messages", xeps: &[Xep::complete(333, "1.0.0")], config: "" };
 
 impl Delivery {
     /// Delivers to the sessions of the kit's router; what nobody can take goes to `offline`, what is worth it to
@@ -85,6 +85,15 @@ impl Delivery {
         }
     }
 
+    /// Delivers a message to a local account.
+    fn deliver(&self, router: Arc<Router>, sender: Option<Arc<Session>>, stanza: Stanza) -> BoxFuture<()> {
+        if !self.archive.is_for(&stanza) {
+            return self.plain(router, sender, stanza);
+        }
+        let delivery = self.clone();
+        Box::pin(async move { delivery.archived(router, sender, stanza).await })
+    }
+
     /// Delivers what is not archived.
     fn plain(&self, router: Arc<Router>, sender: Option<Arc<Session>>, stanza: Stanza) -> BoxFuture<()> {
         let Some(to) = &stanza.head.to else { return Box::pin(std::future::ready(())) };
@@ -113,6 +122,16 @@ impl Delivery {
             }
         }
     }
+}
+
+/// A message without what it says, to our ears only, of how far its sender has displayed the chat (XEP-0490 section 5.2).
+/// Whoever keeps that has done so.
+async fn without_displayed(router: &Router, sender: &Arc<Session>, mut stanza: Stanza) -> Stanza {
+    if let (Some(displayed), Some(to)) = (stanza.content.child("displayed", ns::DISPLAYED), &stanza.head.to) {
+        router.tell(|listener| listener.displayed(sender, to, displayed)).await;
+    }
+    stanza.content = stanza.content.without(|child| child.is("displayed", ns::DISPLAYED));
+    stanza
 }
 
 /// The same recipient, of an account that does not exist.
@@ -228,18 +247,33 @@ impl Messages for Delivery {
     fn message(&self, sender: Option<Arc<Session>>, stanza: Stanza) -> BoxFuture<()> {
         let Some(router) = self.router.upgrade() else { return Box::pin(async {}) };
         let Some(stanza) = clean::arriving(sender.as_deref(), stanza) else { return Box::pin(async {}) };
-        if !self.archive.is_for(&stanza) {
-            return self.plain(router, sender, stanza);
+        match sender {
+            Some(sender) if stanza.content.has("displayed", ns::DISPLAYED) => {
+                let delivery = self.clone();
+                Box::pin(async move {
+                    let stanza = without_displayed(&router, &sender, stanza).await;
+                    delivery.deliver(router, Some(sender), stanza).await;
+                })
+            }
+            None if waking::is_post_from_afar(&router, &stanza) => {
+                let delivery = self.clone();
+                Box::pin(async move {
+                    delivery.post_came(&router, &stanza).await;
+                    delivery.deliver(router, None, stanza).await;
+                })
+            }
+            sender => self.deliver(router, sender, stanza),
         }
-        let delivery = self.clone();
-        Box::pin(async move { delivery.archived(router, sender, stanza).await })
     }
 
     fn departs(&self, sender: Arc<Session>, domain: Box<str>, stanza: Stanza) -> BoxFuture<()> {
         let Some(router) = self.router.upgrade() else { return Box::pin(async {}) };
-        let stanza = clean::departing(&sender, stanza);
+        let mut stanza = clean::departing(&sender, stanza);
         let delivery = self.clone();
         Box::pin(async move {
+            if stanza.content.has("displayed", ns::DISPLAYED) {
+                stanza = without_displayed(&router, &sender, stanza).await;
+            }
             if delivery.archive.is_for(&stanza) {
                 return delivery.archived_departing(&router, &sender, &domain, stanza).await;
             }

@@ -33,7 +33,7 @@ impl Delivery {
                 Kind::Message(_) => match archived_at(&stanza) {
                     Some(place) => self.salvage_archived(&router, (session, priority), stanza, place).await,
                     None if self.offline.was_kept(&stanza) => {
-                        self.wake(&router, &stanza, None).await;
+                        self.wake_again(&router, &stanza, None).await;
                         self.offline.keep_again(stanza).await;
                     }
                     None => self.late(Arc::clone(&router), stanza, since, priority).await,
@@ -71,7 +71,7 @@ impl Delivery {
         place: Place,
     ) {
         let Some(to) = &stanza.head.to else { return };
-        self.wake(router, &stanza, Some(lost.jid.resource())).await;
+        self.wake_again(router, &stanza, Some(lost.jid.resource())).await;
         let mut present = Present::of(router, to);
         if present.has_it(place.time, priority, copies::of_received(None, &stanza)) {
             return;

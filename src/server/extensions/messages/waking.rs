@@ -25,7 +25,7 @@ const ENCRYPTED: [&str; 5] = [
 ];
 
 /// What happens when `stanza` comes, if that is worth waking somebody.
-pub(super) fn occasion(stanza: &Stanza) -> Option<OccasionKind> {
+fn kind_of(stanza: &Stanza) -> Option<OccasionKind> {
     let Kind::Message(MessageType::Chat | MessageType::Normal | MessageType::Groupchat) = stanza.head.kind else {
         return None;
     };
@@ -43,32 +43,67 @@ pub(super) fn occasion(stanza: &Stanza) -> Option<OccasionKind> {
     found
 }
 
+/// The same as an occasion for the account it is addressed to; `resource` if only that one gets it.
+pub(in crate::extensions) fn occasion_of<'a>(
+    stanza: &'a Stanza,
+    resource: Option<&'a str>,
+    text: &'a (dyn Fn() -> Option<String> + Sync),
+) -> Option<Occasion<'a>> {
+    let (Some(from), Some(to)) = (&stanza.head.from, &stanza.head.to) else { return None };
+    let kind = kind_of(stanza)?;
+    (from.as_bare_str() != to.as_bare_str()).then_some(Occasion { kind, from, resource, is_again: false, text })
+}
+
 /// The text that may be told to others than its recipient.
-fn text(stanza: &Stanza) -> Option<String> {
+pub(in crate::extensions) fn text(stanza: &Stanza) -> Option<String> {
     if is_encrypted(&stanza.content) {
         return None;
     }
     stanza.content.child("body", ns::CLIENT).and_then(Child::text).map(std::borrow::Cow::into_owned)
 }
 
+/// Whether `stanza` tells of a new entry in a feed of another server.
+pub(super) fn is_post_from_afar(router: &Router, stanza: &Stanza) -> bool {
+    if stanza.head.from.as_ref().is_none_or(|from| router.serves(from.domain())) {
+        return false;
+    }
+    let Some(event) = stanza.content.child("event", ns::PUBSUB_EVENT).and_then(|event| event.open().ok()) else {
+        return false;
+    };
+    let items = event.get_child("items", ns::PUBSUB_EVENT);
+    items.is_some_and(|items| {
+        items.attr("node") == Some(ns::MICROBLOG) && items.get_child("item", ns::PUBSUB_EVENT).is_some()
+    })
+}
+
 impl Delivery {
     /// Says that `stanza` came for the account it is addressed to; `resource` if only that one gets it.
     pub(super) async fn wake(&self, router: &Router, stanza: &Stanza, resource: Option<&str>) {
-        let (Some(kind), Some(from), Some(to)) = (occasion(stanza), &stanza.head.from, &stanza.head.to) else {
-            return;
-        };
-        if from.as_bare_str() == to.as_bare_str() {
-            return;
-        }
         let text = || text(stanza);
-        let occasion = Occasion { kind, from, resource, text: &text };
+        let (Some(occasion), Some(to)) = (occasion_of(stanza, resource, &text), &stanza.head.to) else { return };
+        let account = to.to_bare();
+        router.tell(|listener| listener.deserves_waking(&account, &occasion)).await;
+    }
+
+    /// The same for what a lost session leaves, and its account may have been told to wake for already.
+    pub(super) async fn wake_again(&self, router: &Router, stanza: &Stanza, resource: Option<&str>) {
+        let text = || text(stanza);
+        let (Some(occasion), Some(to)) = (occasion_of(stanza, resource, &text), &stanza.head.to) else { return };
+        let (account, occasion) = (to.to_bare(), Occasion { is_again: true, ..occasion });
+        router.tell(|listener| listener.deserves_waking(&account, &occasion)).await;
+    }
+
+    /// A post on a server elsewhere that an account here is told of (XEP-0277).
+    pub(super) async fn post_came(&self, router: &Router, stanza: &Stanza) {
+        let (Some(from), Some(to)) = (&stanza.head.from, &stanza.head.to) else { return };
+        let occasion = Occasion::new(OccasionKind::Post, from);
         let account = to.to_bare();
         router.tell(|listener| listener.deserves_waking(&account, &occasion)).await;
     }
 
     /// The same for what was given to `named` alone, and nobody kept: only if that sleeps, and will get it later.
     pub(super) fn sleeps_through(named: Option<&Arc<Session>>, to: &Jid, stanza: &Stanza) -> bool {
-        named.is_some_and(|named| named.jid.as_str() == to.as_str() && !named.is_awake()) && occasion(stanza).is_some()
+        named.is_some_and(|named| named.jid.as_str() == to.as_str() && !named.is_awake()) && kind_of(stanza).is_some()
     }
 }
 
@@ -105,7 +140,7 @@ mod tests {
         ] {
             let stanza = format!("<message type='{type_}' to='a@b'>{content}</message>");
             let stanza = Stanza::parse(stanza.into(), &Limits::server()).unwrap();
-            assert_eq!(occasion(&stanza), expected, "{type_} {content}");
+            assert_eq!(kind_of(&stanza), expected, "{type_} {content}");
             assert_eq!(text(&stanza).as_deref(), told, "{type_} {content}");
         }
     }

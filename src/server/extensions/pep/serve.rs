@@ -12,7 +12,7 @@ use xmpp::stanza::Content;
 use xmpp::{BareJid, Stanza, StanzaError, ns};
 
 use super::{Pep, home_of};
-use crate::extension::{Answer, Asked, BoxFuture, Reply, fault};
+use crate::extension::{Answer, Asked, BoxFuture, Occasion, OccasionKind, Reply, fault};
 use crate::fanout::Job;
 use crate::tables::nodes::{Entry, Held, Number};
 
@@ -81,6 +81,13 @@ impl Changed {
     }
 }
 
+/// Who asks for the feed of somebody else, if that is what is asked.
+fn follows(home: &BareJid, caller: &Caller, request: &Request) -> Option<xmpp::Jid> {
+    let Request::Subscribe { node, .. } = request else { return None };
+    let is_feed = &**node == ns::MICROBLOG && home.localpart().is_some();
+    (is_feed && caller.bare != *home).then(|| xmpp::Jid::from(&caller.bare))
+}
+
 impl Pep {
     pub(super) async fn get(self: Arc<Self>, asked: Asked) -> Answer {
         let request = wire::parse(false, &asked.open()?);
@@ -109,6 +116,7 @@ impl Pep {
         }
         let caller = Caller::new(asked.caller.jid.clone());
         if request.is_change() {
+            let follows = follows(&asked.to, &caller, &request);
             let changed = match self.mirror_of(&asked.to, &request) {
                 Some(mirror) => self.change_in_step(mirror.as_ref(), &asked.to, &caller, &request).await,
                 None => self.change(&asked.to, &caller, request).await,
@@ -117,7 +125,12 @@ impl Pep {
                 Err(Failure::Refused(Refusal::Unmodified(entries))) => return self.unmodified(&asked, *entries).await,
                 other => other?,
             };
-            return self.answer_change(&asked, changed, namespace).await;
+            let answer = self.answer_change(&asked, changed, namespace).await;
+            if let (Some(follower), Some(router)) = (follows, self.router.upgrade()) {
+                let occasion = Occasion::new(OccasionKind::Follow, &follower);
+                router.tell(|listener| listener.deserves_waking(&asked.to, &occasion)).await;
+            }
+            return answer;
         }
         let payload = self.read(&asked.to, &caller, &request).await?;
         Ok(match payload {
@@ -192,6 +205,16 @@ impl Pep {
             }
         }
         Err(Fault::new("a node was changed by somebody else again and again").into())
+    }
+
+    /// Publishes in a node of `account` what its own `publisher` asked for in another way. Durable when it resolves.
+    pub(in crate::extensions) async fn publish_own(
+        &self,
+        account: &BareJid,
+        publisher: &xmpp::Jid,
+        request: Request,
+    ) -> Result<(), Failure> {
+        self.do_change(account, &Caller::new(publisher.clone()), request).await
     }
 
     /// A change that the house itself makes in the caller's name, and tells of.

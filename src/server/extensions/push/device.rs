@@ -78,6 +78,11 @@ impl Device {
         self.registration.wanted & bit(kind) != 0
     }
 
+    /// Whether it is the one behind `resource`.
+    pub(super) fn is_of(&self, resource: &str) -> bool {
+        *self.registration.resource == *resource
+    }
+
     /// How often `kind` happened since the device was awake.
     pub(super) fn unseen(&self, kind: OccasionKind) -> u64 {
         self.unseen.get(kind as usize).copied().unwrap_or(0)
@@ -88,8 +93,12 @@ impl Device {
         self.last.as_ref()
     }
 
-    /// Something happened at `now` that the device sleeps through.
-    pub(super) fn happened(&mut self, now: Timestamp, kind: OccasionKind, last: Option<Last>) {
+    /// Something happened at `now` that the device sleeps through. `is_again`: it may be known already, and is if
+    /// anything is.
+    pub(super) fn happened(&mut self, now: Timestamp, kind: OccasionKind, last: Option<Last>, is_again: bool) {
+        if is_again && self.is_asleep() {
+            return;
+        }
         if let Some(unseen) = self.unseen.get_mut(kind as usize) {
             *unseen = unseen.saturating_add(1);
         }
@@ -101,6 +110,10 @@ impl Device {
         let due = gathered.max(self.not_before);
         self.due = if self.is_pending { self.due.min(due) } else { due };
         self.is_pending = true;
+    }
+
+    fn is_asleep(&self) -> bool {
+        self.unseen.iter().any(|unseen| *unseen > 0)
     }
 
     /// When to look here again; `None` when nothing is to be done.
@@ -140,9 +153,7 @@ impl Device {
                 let wait = RETRY_MIN.checked_shl(self.failures.saturating_sub(1)).unwrap_or(RETRY_MAX).min(RETRY_MAX);
                 self.not_before = self.not_before.max(now.saturating_add(wait));
                 // What it should have said is still unsaid, unless the device woke meanwhile.
-                if self.unseen.iter().any(|unseen| *unseen > 0) {
-                    self.is_pending = true;
-                }
+                self.is_pending |= self.is_asleep();
             }
         }
         self.due = self.due.max(self.not_before);
@@ -193,24 +204,26 @@ mod tests {
         let mut device = device();
         assert!(device.wants(Message) && device.wants(Call) && !device.wants(Post));
         for at in 0..20 {
-            device.happened(SECOND + at * 1000, Message, None);
+            device.happened(SECOND + at * 1000, Message, None, false);
         }
         assert_eq!(device.next(), Some(SECOND + GATHERING), "the first one's wait, not the last one's");
         assert!(!device.is_due(SECOND) && device.is_due(2 * SECOND));
         device.left(2 * SECOND, MIN);
         assert_eq!((device.unseen(Message), device.next()), (20, None));
+        device.happened(3 * SECOND, Message, None, true);
+        assert_eq!((device.unseen(Message), device.next()), (20, None), "it was counted");
         assert!(device.ended(2 * SECOND, Outcome::Taken, 3) && device.next().is_none());
     }
 
     #[test]
     fn a_call_waits_for_nothing_but_its_turn() {
         let mut device = device();
-        device.happened(SECOND, Message, None);
-        device.happened(SECOND + 1, Call, None);
+        device.happened(SECOND, Message, None, false);
+        device.happened(SECOND + 1, Call, None, false);
         assert_eq!(device.next(), Some(SECOND + 1));
         device.left(SECOND + 1, MIN);
         device.ended(SECOND + 2, Outcome::Taken, 3);
-        device.happened(SECOND + 3, Call, None);
+        device.happened(SECOND + 3, Call, None, false);
         assert_eq!(device.next(), Some(SECOND + 1 + MIN), "strangers call, too");
     }
 
@@ -220,7 +233,7 @@ mod tests {
         let (mut now, mut sent) = (0, Vec::new());
         while now < 3_600 * SECOND {
             now += SECOND;
-            device.happened(now, Message, None);
+            device.happened(now, Message, None, false);
             if device.is_due(now) {
                 device.left(now, MIN);
                 device.ended(now, Outcome::Taken, 3);
@@ -232,14 +245,14 @@ mod tests {
         assert!(device.next().unwrap() <= now + MIN * INTERVALS_MAX);
         device.woke(now, MIN);
         assert_eq!((device.next(), device.unseen(Message)), (None, 0));
-        device.happened(now, Message, None);
+        device.happened(now, Message, None, false);
         assert_eq!(device.next(), Some(now + MIN), "who wakes for each does not make it more");
     }
 
     #[test]
     fn failures_that_pass_are_tried_again_and_others_are_not() {
         let mut device = device();
-        device.happened(0, Message, None);
+        device.happened(0, Message, None, false);
         let mut waits = Vec::new();
         let mut now = SECOND;
         for _ in 0..15 {
@@ -254,11 +267,11 @@ mod tests {
         assert!(!device.ended(now, Outcome::Failed, 16), "the sixteenth in a row");
 
         let mut device = self::device();
-        device.happened(0, Message, None);
+        device.happened(0, Message, None, false);
         device.left(SECOND, MIN);
         device.woke(2 * SECOND, MIN);
         assert!(device.ended(3 * SECOND, Outcome::Failed, 16) && device.next().is_none(), "nothing is left to say");
-        device.happened(4 * SECOND, Message, None);
+        device.happened(4 * SECOND, Message, None, false);
         device.left(100 * SECOND, MIN);
         assert!(!device.ended(101 * SECOND, Outcome::Refused, 16));
     }

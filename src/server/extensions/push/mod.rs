@@ -19,16 +19,19 @@ use std::time::Duration;
 use serde::Deserialize;
 use store::Fault;
 use tokio::sync::mpsc;
-use xmpp::{BareJid, ns};
+use xmpp::limits::Limits;
+use xmpp::{BareJid, Stanza, ns};
 
 use self::device::{Device, Last};
 use self::schedule::Schedule;
+use super::messages::waking;
 use super::roster::Books;
 use crate::config::ConfigError;
 use crate::extension::{Extension, Kit, Listener, Mount, Occasion, OccasionKind, Pending, Spec, To, Xep};
 use crate::router::Router;
 use crate::runtime::{Clock, start, survive};
 use crate::session::Session;
+use crate::session::mailbox::Frame;
 use crate::tables::cache::{Cache, Weight};
 use crate::tables::push::Registrations;
 use crate::tables::turns::Turns;
@@ -135,6 +138,7 @@ struct Happened {
     kind: OccasionKind,
     resource: Option<Box<str>>,
     last: Option<Last>,
+    is_again: bool,
 }
 
 impl Happened {
@@ -203,7 +207,7 @@ impl Push {
 
     /// Something happened for `account`: notes it for the devices that want to know and sleep.
     fn happened(&self, account: &Arc<Account>, happened: &Happened) {
-        let Happened { kind, last, .. } = happened;
+        let Happened { kind, last, is_again, .. } = happened;
         let Some(router) = self.router.upgrade() else { return };
         let now = self.clock.now();
         let mut next = None;
@@ -213,7 +217,7 @@ impl Push {
                 if is_awake(&router, &account.jid, &device.registration.resource) {
                     device.woke(now, self.settings.interval());
                 } else {
-                    device.happened(now, *kind, last.clone());
+                    device.happened(now, *kind, last.clone(), *is_again);
                     next = earlier(next, device.next());
                 }
             }
@@ -230,7 +234,7 @@ impl Push {
             from: occasion.from.as_str().into(),
             text: if self.settings.content == Content::Body { (occasion.text)() } else { None },
         });
-        Happened { kind: occasion.kind, resource: occasion.resource.map(Box::from), last }
+        Happened { kind: occasion.kind, resource: occasion.resource.map(Box::from), last, is_again: occasion.is_again }
     }
 
     /// Publishes whatever is due. The time until something else is, is returned.
@@ -280,7 +284,7 @@ impl Push {
         }
         for (service, node, iq) in leaving {
             let (push, account, to) = (Arc::downgrade(self), Arc::clone(account), service.clone());
-            let then = Box::new(move |answer: Option<xmpp::Stanza>| {
+            let then = Box::new(move |answer: Option<Stanza>| {
                 let Some(push) = push.upgrade() else { return };
                 push.ended(&account, (&service, &node), notification::outcome(answer.as_ref()));
             });
@@ -314,6 +318,22 @@ impl Push {
             self.schedule.refuse(account, service, node);
         } else if let Some(next) = next {
             self.schedule.put(account, next);
+        }
+    }
+
+    /// Notes what is in the mailbox of a session that has just lost its stream.
+    fn slept_through(&self, account: &Arc<Account>, session: &Session) {
+        let resource = session.jid.resource();
+        if !account.devices().iter().any(|device| device.is_of(resource)) {
+            return;
+        }
+        for (frame, _) in session.mailbox.copy() {
+            let Frame::Whole(bytes) = frame else { continue };
+            let Ok(stanza) = Stanza::parse(bytes, &Limits::server()) else { continue };
+            let text = || waking::text(&stanza);
+            if let Some(occasion) = waking::occasion_of(&stanza, Some(resource), &text) {
+                self.happened(account, &self.remembered(&occasion));
+            }
         }
     }
 
@@ -383,6 +403,16 @@ impl Listener for Ears {
             match push.open(&account).await {
                 Ok(account) => push.happened(&account, &happened),
                 Err(error) => tracing::error!(%account, %error, "push services could not be read"),
+            }
+        })
+    }
+
+    /// What was written to a stream that is lost, and not acknowledged, the device may not have seen.
+    fn session_detached(&self, session: &Arc<Session>) -> Pending<()> {
+        let (push, session) = (Arc::clone(&self.0), Arc::clone(session));
+        Pending::later(async move {
+            if let Ok(account) = push.open(&session.jid.bare()).await {
+                push.slept_through(&account, &session);
             }
         })
     }

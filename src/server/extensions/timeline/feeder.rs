@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use pubsub::{Change, Subscription, SubscriptionState};
 use store::{Batch, CommitError, Fault};
 use tokio::sync::{OnceCell, mpsc};
-use xmpp::BareJid;
+use xmpp::{BareJid, Jid, ns};
 
 use super::Settings;
-use crate::extension::Kit;
+use crate::extension::{Kit, Occasion, OccasionKind};
 use crate::router::Router;
 use crate::runtime::{Clock, start, survive};
 use crate::tables::nodes::{Entry, Held, Nodes, Number};
@@ -281,6 +281,7 @@ impl Shared {
     ) -> Result<(), CommitError> {
         let Some(router) = self.router.upgrade() else { return Ok(()) };
         let mut batch = Batch::new();
+        let (mut written, is_feed) = (Vec::new(), &*job.entry.name == ns::MICROBLOG);
         for one in page {
             // Who may read it now is asked when it is read.
             if one.jid.is_bare()
@@ -290,6 +291,9 @@ impl Shared {
                 && router.serves(one.jid.domain())
             {
                 Timelines::put(&mut batch, one.jid.as_str(), &job.place);
+                if is_feed {
+                    written.push(one.jid.to_bare());
+                }
                 if self.is_due(one.jid.as_str(), &job.place) {
                     trimmed.push(one.jid.as_str().into());
                 }
@@ -297,6 +301,11 @@ impl Shared {
         }
         if !batch.is_empty() {
             let _applied = self.timelines.commit(batch).await?;
+        }
+        let from = Jid::from(&job.entry.home);
+        let occasion = Occasion::new(OccasionKind::Post, &from);
+        for follower in &written {
+            router.tell(|listener| listener.deserves_waking(follower, &occasion)).await;
         }
         tokio::task::yield_now().await;
         Ok(())
