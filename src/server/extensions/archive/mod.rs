@@ -7,6 +7,7 @@
 //!
 //! [`Archive`] is what other extensions use; [`Service`] answers queries.
 
+mod configure;
 mod preferences;
 mod request;
 pub(super) mod retract;
@@ -242,13 +243,23 @@ impl Archive {
         self.store.as_ref()
     }
 
+    /// What is said of the host of `ledger`, if that is anything of its own.
+    fn host(&self, ledger: &Account) -> Option<&HostBounds> {
+        let domain = ledger.account().domain();
+        self.settings.host.iter().find(|host| host.domain == domain)
+    }
+
+    /// Days that messages of `ledger` are kept; 0 is forever.
+    fn days(&self, ledger: &Account) -> u64 {
+        let days = self.host(ledger).and_then(|host| host.days_max).unwrap_or(self.settings.days_max);
+        fewer(days, ledger.preferences().days_max)
+    }
+
     /// What is kept now of `ledger`: what its owner wants, as far as the administrator allows.
     fn keep(&self, ledger: &Account) -> Keep {
-        let domain = ledger.account().domain();
-        let host = self.settings.host.iter().find(|host| host.domain == domain);
-        let days = host.and_then(|host| host.days_max).unwrap_or(self.settings.days_max);
-        let bytes = host.and_then(|host| host.bytes_per_account_max).unwrap_or(self.settings.bytes_per_account_max);
-        let since = match fewer(days, ledger.preferences().days_max) {
+        let bytes = self.host(ledger).and_then(|host| host.bytes_per_account_max);
+        let bytes = bytes.unwrap_or(self.settings.bytes_per_account_max);
+        let since = match self.days(ledger) {
             0 => 0,
             days => self.clock.now().saturating_sub(days.saturating_mul(DAY)),
         };

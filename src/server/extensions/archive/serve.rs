@@ -8,6 +8,7 @@ use xmpp::paging::Page as Described;
 use xmpp::xml::{WithAttribute as _, element_bytes};
 use xmpp::{BareJid, Element, StanzaError, ns};
 
+use super::configure::Configure;
 use super::request::{FORM, Page, Query, SEARCH_FIELDS};
 use super::splice::Wrapping;
 use super::{Account, Archive, SPEC};
@@ -258,6 +259,7 @@ impl Extension for Service {
             at.feature(To::ACCOUNT, ns::STANZA_IDS);
             at.feature(To::ACCOUNT, ns::RETRACT);
             at.feature(To::ACCOUNT, ns::RETRACT_TOMBSTONE);
+            at.command(To::DOMAIN, Arc::new(Configure(Arc::clone(&self.archive))));
             if self.archive.settings.search {
                 at.feature(To::ACCOUNT, ns::FULL_TEXT);
             }

@@ -42,7 +42,11 @@ const SERVICES_MAX: usize = 100_000;
 const OUT_MAX: usize = 2_000;
 const OUT_PER_DOMAIN_MAX: usize = 100;
 
-static SPEC: Spec = Spec { name: "push", xeps: &[Xep::complete(357, "0.4.1")], config: include_str!("config.toml") };
+static SPEC: Spec = Spec {
+    name: "push",
+    xeps: &[Xep::partial(286, "1.0.0"), Xep::complete(357, "0.4.1")],
+    config: include_str!("config.toml"),
+};
 
 /// The section `[push]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
