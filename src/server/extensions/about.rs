@@ -296,7 +296,7 @@ mod tests {
     fn administrators_are_whom_to_write_to() {
         let said = forms("admins = [\"root@example.org\"]").unwrap();
         assert!(
-            said.contains("<field var='admin-addresses' type='list-multi'><value>xmpp:root@example.org</value>"),
+            said.contains("<field type='list-multi' var='admin-addresses'><value>xmpp:root@example.org</value>"),
             "{said}"
         );
         let text = "admins = [\"root@example.org\"]\n[contacts]\nadmin = [\"mailto:xmpp@example.org\"]\nabuse = [\"https://a.example/\"]";

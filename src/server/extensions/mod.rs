@@ -25,6 +25,7 @@ pub mod private;
 pub mod push;
 pub mod register;
 pub mod roster;
+pub mod search;
 pub mod time;
 pub mod timeline;
 pub mod vcard;
@@ -94,6 +95,7 @@ pub fn furnish(
         time::Time::new(kit),
         last::Last::new(kit, &books),
         about::About::new(config, &sections.take("contacts")?, &sections.take("data_policy")?)?,
+        search::Search::new(kit, sections.take("search")?),
         external::Externals::new(kit, sections.take("external_services")?)?,
         register::Register::new(kit, accounts, config),
         private::Private::new(kit, config, &bookmarks, &pep),

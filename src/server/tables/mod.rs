@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod archive;
 pub mod blocklist;
 pub mod cache;
+pub mod directory;
 pub mod disabled;
 pub mod elements;
 pub mod last;
@@ -50,6 +51,8 @@ pub enum Table {
     LastSeen = 0x16,
     /// account, service, node -> how to publish what wakes a device.
     PushServices = 0x17,
+    /// domain, localpart -> what an account wants to be found by.
+    Directory = 0x1f,
     /// home -> how many nodes; home, node -> configuration, counters.
     Nodes = 0x20,
     /// node, sequence -> item.

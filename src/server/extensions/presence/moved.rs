@@ -134,13 +134,13 @@ mod tests {
     fn what_counts_as_a_statement() {
         let item = |node: &str, id: &str, jid: &str| {
             format!(
-                "<iq type='result' from='a@b'><pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{node}'>\
+                "<iq type='result' id='q' from='a@b'><pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{node}'>\
                  <item id='{id}'><moved xmlns='urn:xmpp:moved:1'><new-jid>{jid}</new-jid></moved></item></items></pubsub></iq>"
             )
         };
         let error = |condition: &str, uri: &str| {
             format!(
-                "<iq type='error' from='a@b'><error type='cancel'>\
+                "<iq type='error' id='q' from='a@b'><error type='cancel'>\
                  <{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>{uri}</{condition}></error></iq>"
             )
         };
@@ -154,7 +154,7 @@ mod tests {
             (error("gone", ""), None),
             (error("gone", "mailto:new@c"), None),
             (error("item-not-found", ""), None),
-            ("<iq type='result' from='a@b'/>".to_owned(), None),
+            ("<iq type='result' id='q' from='a@b'/>".to_owned(), None),
         ] {
             assert_eq!(new_address(&stanza(&answer)).map(|jid| jid.to_string()).as_deref(), expected, "{answer}");
         }
