@@ -9,6 +9,7 @@ c2s_ports = { tonumber(ENV_RUN_PORT) }
 c2s_direct_tls_ports = { tonumber(ENV_RUN_TLS_PORT) }
 component_ports = { tonumber(ENV_RUN_COMPONENT_PORT) }
 network_backend = "epoll"
+admins = { "steward@localhost" }
 
 modules_enabled = {
 	"blocklist", "carbons", "csi_simple", "disco", "mam", "offline", "pep", "ping", "posix", "private", "register", "roster", "saslauth",

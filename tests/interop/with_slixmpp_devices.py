@@ -29,6 +29,7 @@ import with_slixmpp
 from with_slixmpp import PATIENCE, Person, refused, said
 
 PUBSUB = "http://jabber.org/protocol/pubsub"
+COMMANDS = "http://jabber.org/protocol/commands"
 PASSWORD = "secret 1"
 # One pixel.
 FACE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
@@ -88,8 +89,8 @@ class Stage:
     def __init__(self, options):
         self.options, self.people = options, []
 
-    async def register(self, name):
-        registrar = Device(self.options, f"{name}-{uuid.uuid4().hex[:8]}", "first", register=True)
+    async def register(self, name, exact=False):
+        registrar = Device(self.options, name if exact else f"{name}-{uuid.uuid4().hex[:8]}", "first", register=True)
         registrar.connect(self.options.host, self.options.port)
         await asyncio.wait_for(registrar.registered.wait(), PATIENCE)
         await asyncio.wait_for(registrar.started.wait(), PATIENCE)
@@ -375,8 +376,53 @@ async def what_the_server_tells(stage):
         await alice.ask("get", asked[name], alice.boundjid.domain)
 
 
+ADMIN = "http://jabber.org/protocol/admin"
+
+
+async def command(person, name, fields=None):
+    """Runs an administration command to its end; what it answers."""
+    host, node = person.boundjid.domain, f"{ADMIN}#{name}"
+    answer = await person.ask("set", f"<command xmlns='{COMMANDS}' node='{node}' action='execute'/>", host)
+    if fields is None:
+        return answer
+    session = element_of(answer, f"{{{COMMANDS}}}command").get("sessionid")
+    asked = {field.get("var") for field in answer.iter("{jabber:x:data}field")}
+    assert set(fields) <= asked, asked
+    form = "".join(f"<field var='{var}'><value>{value}</value></field>" for var, value in fields.items())
+    answer = await person.ask("set", f"<command xmlns='{COMMANDS}' node='{node}' sessionid='{session}'><x "
+                              f"xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'><value>{ADMIN}"
+                              f"</value></field>{form}</x></command>", host)
+    assert element_of(answer, f"{{{COMMANDS}}}command").get("status") == "completed", ET.tostring(answer, "unicode")
+    return answer
+
+
+async def administration(stage):
+    """The steward opens an account, sees who is there, and throws somebody out; nobody else may."""
+    alice = await stage.enter(await stage.register("alice"), "desk")
+    await needs(alice, COMMANDS, alice.boundjid.domain)
+    try:
+        await stage.register("steward", exact=True)
+    except asyncio.TimeoutError:
+        raise Passed("a way to the steward's account") from None
+    steward = await stage.enter("steward", "office")
+    listed = await steward.plugin["xep_0030"].get_items(jid=steward.boundjid.domain, node=COMMANDS, timeout=PATIENCE)
+    nodes = {item[1] for item in listed["disco_items"]["items"]}
+    if f"{ADMIN}#add-user" not in nodes:
+        raise Passed(f"{ADMIN}#add-user")
+    name = f"carol-{uuid.uuid4().hex[:8]}"
+    await command(steward, "add-user", {"accountjid": f"{name}@{steward.boundjid.domain}", "password": PASSWORD,
+                                        "password-verify": PASSWORD})
+    carol = await stage.enter(name, "desk")
+    await refused(command(alice, "add-user"), "forbidden")
+    lost = carol.disconnected
+    await command(steward, "end-user-session", {"accountjids": carol.boundjid.bare})
+    await asyncio.wait_for(lost, PATIENCE)
+    await command(steward, "delete-user", {"accountjids": carol.boundjid.bare})
+    await refused(alice.ask("get", "<vCard xmlns='vcard-temp'/>", carol.boundjid.bare), "service-unavailable")
+
+
 SCENES = [resumption, somebody_elses_stream, screen_off, woken, bookmarks, faces, cards, silence, catching_up,
-          read_here_read_there, what_the_server_tells]
+          read_here_read_there, what_the_server_tells, administration]
 
 
 async def perform(options):
