@@ -57,7 +57,7 @@ class Dino:
     def stanzas(self):
         """Every stanza so far, as it printed them: `<{namespace}:name {namespace}:attribute='…'>`, indented."""
         pieces = re.findall(r"(?ms)^XMPP (OUT|IN) \[[^\n]*\n(.*?)\n\n", self.screen.read(f"dino-{self.runs}"))
-        return list(wire.read((way == "OUT", plain(text)) for way, text in pieces))
+        return list(wire.read(((way == "OUT", plain(text)) for way, text in pieces), are_whole=True))
 
 
 def plain(text):

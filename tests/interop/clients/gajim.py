@@ -76,4 +76,4 @@ class Gajim:
         """Every stanza so far, as it logged them."""
         pieces = re.findall(r"(?ms)^.*?::::: DATA (SENT|RECEIVED) ::::\n\n(.*?)\n\n(?=\d\d/\d\d/)",
                             self.screen.read("gajim"))
-        return list(wire.read((way == "SENT", text) for way, text in pieces))
+        return list(wire.read(((way == "SENT", text) for way, text in pieces), are_whole=False))

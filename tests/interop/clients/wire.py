@@ -17,13 +17,20 @@ class Stanza(typing.NamedTuple):
     element: ET.Element
 
 
-def read(pieces):
-    """Stanzas from `(is sent, text)`; what is no stanza, or only half of one, is left out."""
+def read(pieces, *, are_whole):
+    """Stanzas from `(is sent, text)`. Unless pieces are whole, one may end inside a stanza, which the next in its
+    direction completes."""
+    begun = {True: "", False: ""}
     for is_sent, text in pieces:
+        # What begins anew leaves behind what has been broken off.
+        text = text if text.startswith(("<?xml", "<stream:stream")) else begun[is_sent] + text
         try:
             root = ET.fromstring(f"<all xmlns='{CLIENT}' xmlns:stream='http://etherx.jabber.org/streams'>{text}</all>")
         except ET.ParseError:
+            is_header = "<stream:stream" in text or "</stream:stream" in text
+            begun[is_sent] = "" if are_whole or is_header or len(text) > 1_000_000 else text
             continue
+        begun[is_sent] = ""
         for element in root:
             if element.tag in (f"{{{CLIENT}}}{name}" for name in ("iq", "message", "presence")):
                 yield Stanza(is_sent, element)
@@ -43,6 +50,17 @@ def refusals(stanzas):
             conditions = [child.tag.split("}")[1] for child in children if STANZA_ERRORS in child.tag]
             refused.append((describe(request), request.get("to", "-"), conditions[0] if conditions else "?"))
     return refused
+
+
+def unanswered(stanzas):
+    """What has been asked for and not been answered at all, in words."""
+    asked = {}
+    for is_sent, element in stanzas:
+        if element.tag == f"{{{CLIENT}}}iq" and is_sent and element.get("type") in ("get", "set"):
+            asked[element.get("id")] = f"{describe(element)}, to {element.get('to', '-')}"
+        elif element.tag == f"{{{CLIENT}}}iq" and not is_sent:
+            asked.pop(element.get("id"), None)
+    return list(asked.values())
 
 
 def describe(request):
