@@ -4,6 +4,7 @@
 //! [`reply`] and [`lists`] write answers, [`notification`] what subscribers are told. A stored payload is spliced into
 //! both without being opened.
 
+pub mod event;
 mod form;
 pub mod lists;
 pub mod notification;

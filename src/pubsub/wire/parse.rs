@@ -136,7 +136,7 @@ fn new_item(item: &Element) -> NewItem {
 }
 
 /// The payload as it is stored and spliced: it says its own namespace and leans on nothing.
-fn payload_bytes(payload: &Element) -> Bytes {
+pub(super) fn payload_bytes(payload: &Element) -> Bytes {
     let mut out = Vec::with_capacity(1024);
     xmpp::xml::write_element(&mut out, payload, "");
     out.shrink_to_fit();

@@ -168,6 +168,17 @@ pub trait Forms: Send + Sync + 'static {
     fn submitted(&self, account: BareJid, stanza: Stanza) -> BoxFuture<Option<Stanza>>;
 }
 
+/// What passes between accounts here and publish-subscribe services elsewhere.
+pub trait Events: Send + Sync + 'static {
+    /// Sees off an IQ of type set with a `<pubsub/>` that a local session sends to another server, or says why not.
+    fn departs<'a>(&'a self, stanza: &'a Stanza) -> BoxFuture<Result<(), StanzaError>>;
+    /// Sees an IQ of type result or error from another server that goes to a local session.
+    fn answered(&self, stanza: &Stanza) -> BoxFuture<()>;
+    /// Takes from a message of another server to the bare address of `account` what it notifies of. It is handed on
+    /// afterwards, whatever comes of this.
+    fn arrived(&self, account: BareJid, stanza: &Stanza) -> BoxFuture<()>;
+}
+
 /// Stanzas addressed to a domain and meant for many (XEP-0033).
 pub trait Multicast: Send + Sync + 'static {
     /// Passes on `stanza`, a message or presence with `<addresses/>` whose `from` is true, or answers why not.

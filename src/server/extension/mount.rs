@@ -9,8 +9,8 @@ use xmpp::stanza::IqType;
 use xmpp::{BareJid, Element};
 
 use super::{
-    Answer, Asked, BoxFuture, Command, Discoverable, Extension, Forms, Guard, Listener, Messages, Multicast, Presences,
-    Registrar, Spec, To,
+    Answer, Asked, BoxFuture, Command, Discoverable, Events, Extension, Forms, Guard, Listener, Messages, Multicast,
+    Presences, Registrar, Spec, To,
 };
 
 /// Answers one kind of IQ.
@@ -85,6 +85,8 @@ pub struct Wiring {
     pub messages: Option<Arc<dyn Messages>>,
     /// Who takes forms sent to accounts.
     pub forms: Option<Arc<dyn Forms>>,
+    /// Who takes what services elsewhere tell accounts.
+    pub events: Option<Arc<dyn Events>>,
     /// Who passes on what is meant for many.
     pub multicast: Option<Arc<dyn Multicast>>,
     /// The presence rules.
@@ -241,6 +243,13 @@ impl Mount {
     pub fn forms(&mut self, forms: Arc<dyn Forms>) {
         if self.wiring.forms.replace(forms).is_some() {
             self.faults.push(format!("{} is the second to take forms in messages", self.mounting));
+        }
+    }
+
+    /// Sets who takes what services elsewhere tell accounts.
+    pub fn events(&mut self, events: Arc<dyn Events>) {
+        if self.wiring.events.replace(events).is_some() {
+            self.faults.push(format!("{} is the second to take what services elsewhere tell", self.mounting));
         }
     }
 

@@ -14,6 +14,7 @@ pub mod commands;
 pub mod disco;
 pub mod displayed;
 pub mod external;
+pub mod following;
 pub mod last;
 pub mod messages;
 pub mod multicast;
@@ -102,6 +103,7 @@ pub fn furnish(
         displayed::Displayed::new(&pep),
         push::Push::new(kit, &books, sections.take("push")?)?,
         vcard::Vcard::new(kit, &cards, &pep, config),
+        following::Following::new(kit, &pep, &timeline),
         pep,
         timeline,
     ])

@@ -288,7 +288,8 @@ impl Telling {
 }
 
 /// A message from the account of `session` itself to it.
-pub(super) fn from_account(session: &Session, tail: &[u8]) -> Frame {
+#[must_use]
+pub fn from_account(session: &Session, tail: &[u8]) -> Frame {
     let mut out = Vec::with_capacity(tail.len() + 160);
     notification::prefix(&mut out, session.jid.as_str());
     out.extend_from_slice(b" from='");

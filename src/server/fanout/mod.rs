@@ -8,6 +8,8 @@
 mod audience;
 pub mod contacts;
 
+pub use audience::from_account;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use xmpp::stanza::IqType;
-use xmpp::{BareJid, Stanza, StanzaError};
+use xmpp::{BareJid, Stanza, StanzaError, ns};
 
 use super::Router;
 use super::classify::Destination;
@@ -15,12 +15,27 @@ impl Router {
     /// Routes an IQ of type `type_`; `from` is proven.
     pub(super) async fn iq(&self, caller: Caller, type_: IqType, destination: Destination, stanza: Stanza) {
         let (at, entity) = match destination {
-            Destination::Remote(domain) => return self.relay(&domain, stanza).await,
+            Destination::Remote(domain) => {
+                if type_ == IqType::Set
+                    && let Some(events) = &self.wiring().events
+                    && stanza.content.has("pubsub", ns::PUBSUB)
+                    && let Err(error) = events.departs(&stanza).await
+                {
+                    return self.bounce(&stanza, &error).await;
+                }
+                return self.relay(&domain, stanza).await;
+            }
             Destination::Resource(full) => {
                 if let Some(from) = &stanza.head.from
                     && let Err(error) = self.guard(Direction::Inbound, full.as_bare_str(), from, &stanza).await
                 {
                     return self.bounce(&stanza, &error).await;
+                }
+                if matches!(type_, IqType::Result | IqType::Error)
+                    && caller.session.is_none()
+                    && let Some(events) = &self.wiring().events
+                {
+                    events.answered(&stanza).await;
                 }
                 return match self.sessions.find(&full) {
                     Some(session) if session.deliver(stanza.render()) => {}

@@ -340,6 +340,16 @@ impl Router {
             }
             return;
         }
+        if let Some(events) = &self.wiring().events
+            && stanza.content.has("event", ns::PUBSUB_EVENT)
+            && stanza.head.to.as_ref().is_some_and(Jid::is_bare)
+            && stanza.head.from.as_ref().is_some_and(|from| !self.serves(from.domain()))
+        {
+            let account = stanza.head.to.as_ref().map(Jid::to_bare);
+            if let Some(account) = account {
+                events.arrived(account, &stanza).await;
+            }
+        }
         self.hand_over(sender, stanza).await;
     }
 

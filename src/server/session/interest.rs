@@ -40,18 +40,23 @@ impl Claim {
 pub struct Interest {
     /// Nodes whose notifications are wanted: features ending in `+notify`, without that ending.
     pub notify: BTreeSet<Box<str>>,
+    /// Whether it wants to hear what its account follows (XEP-0376).
+    pub manages_account: bool,
 }
 
 impl Interest {
     /// Reads the features of a disco#info answer.
     pub fn from_features<'a>(features: impl IntoIterator<Item = &'a str>) -> Self {
         let mut bytes = 0;
-        let nodes = features.into_iter().filter_map(|feature| feature.strip_suffix("+notify"));
+        let mut manages_account = false;
+        let features = features.into_iter().inspect(|feature| manages_account |= *feature == ns::ACCOUNT_MANAGEMENT);
+        let nodes = features.filter_map(|feature| feature.strip_suffix("+notify"));
         let bounded = nodes.take(NODES_MAX).take_while(|node| {
             bytes += node.len();
             bytes <= NAME_BYTES_MAX
         });
-        Self { notify: bounded.map(Box::from).collect() }
+        let notify = bounded.map(Box::from).collect();
+        Self { notify, manages_account }
     }
 
     /// Whether notifications of `node` are wanted.

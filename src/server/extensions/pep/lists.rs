@@ -12,7 +12,7 @@ use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Jid};
 
 use super::serve::Failure;
-use super::{Pep, home_of};
+use super::{Pep, home_of, public};
 use crate::tables::nodes::{Entry, Held, Nodes};
 
 /// Rows of small things in one answer, for each item that would be in one.
@@ -49,6 +49,13 @@ impl Pep {
             }
         };
         let decision = decide(&view, caller, request, self.now())?;
+        if let (Request::Items { node, .. }, Some(held)) = (request, &held)
+            && **node == *public::SUBSCRIPTIONS
+            && held.node.tally.items == 0
+        {
+            // Who has nothing public is as who is not there.
+            return Err(Refusal::ItemNotFound.into());
+        }
         let reply = match render(&decision.reply, home_of(home)) {
             Rendered::Empty => return Ok(None),
             Rendered::Payload(bytes) => return Ok(Some(bytes)),

@@ -12,11 +12,13 @@ mod features;
 mod last;
 mod lists;
 mod pending;
+mod public;
 mod serve;
 mod service;
 pub mod step;
 
 pub use contacts::Rosters;
+pub use public::is_public;
 pub use serve::Failure;
 pub use service::{Create, Hosting, Section};
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use xmpp::stanza::Content;
 use xmpp::{BareJid, Stanza, StanzaError, ns};
 
-use super::{Pep, home_of};
+use super::{Pep, home_of, public};
 use crate::extension::{Answer, Asked, BoxFuture, Occasion, OccasionKind, Reply, fault};
 use crate::fanout::Job;
 use crate::tables::nodes::{Entry, Held, Number};
@@ -115,8 +115,10 @@ impl Pep {
             return self.timeline.answer(&asked, &request).await;
         }
         let caller = Caller::new(asked.caller.jid.clone());
+        public::may_ask(&request).map_err(|refusal| refusal.to_error())?;
         if request.is_change() {
             let follows = follows(&asked.to, &caller, &request);
+            let subscription = self.subscription_in(&asked, &caller, &request).await?;
             let changed = match self.mirror_of(&asked.to, &request) {
                 Some(mirror) => self.change_in_step(mirror.as_ref(), &asked.to, &caller, &request).await,
                 None => self.change(&asked.to, &caller, request).await,
@@ -125,6 +127,9 @@ impl Pep {
                 Err(Failure::Refused(Refusal::Unmodified(entries))) => return self.unmodified(&asked, *entries).await,
                 other => other?,
             };
+            if let Some((request, is_public)) = subscription {
+                self.note_public(&asked.to, &caller, &request, &changed.reply, is_public).await;
+            }
             let answer = self.answer_change(&asked, changed, namespace).await;
             if let (Some(follower), Some(router)) = (follows, self.router.upgrade()) {
                 let occasion = Occasion::new(OccasionKind::Follow, &follower);
@@ -137,6 +142,27 @@ impl Pep {
             Some(bytes) => Reply::Bytes { name: "pubsub", ns: namespace, bytes },
             None => Reply::Empty,
         })
+    }
+
+    /// What is asked about a subscription, if anything, and whether it is said to be public (XEP-0465).
+    async fn subscription_in(
+        &self,
+        asked: &Asked,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<Option<(Request, bool)>, StanzaError> {
+        match request {
+            Request::Subscribe { .. } => {
+                if asked.caller.session.is_some() {
+                    self.timeline.may_follow(&caller.bare).await?;
+                }
+                let verb = asked.open()?;
+                let is_public = verb.get_child("subscribe", ns::PUBSUB).is_some_and(public::is_public);
+                Ok(Some((request.clone(), is_public)))
+            }
+            Request::Unsubscribe { .. } => Ok(Some((request.clone(), false))),
+            _ => Ok(None),
+        }
     }
 
     /// The answer first, then the notices: who publishes knows that it did before it hears of it.
@@ -177,7 +203,7 @@ impl Pep {
     }
 
     /// Decides and commits, and waits until that is durable.
-    async fn change(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<Changed, Failure> {
+    pub(super) async fn change(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<Changed, Failure> {
         let instant: pubsub::model::NodeName;
         let name = match request.node() {
             Some(name) => name,

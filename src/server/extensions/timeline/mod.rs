@@ -6,22 +6,25 @@
 //! which they came. `feeder` writes references on arrival, `read` merges them with what is looked for in nodes that
 //! have very many followers, `page` answers who asks for items. `xeps/chirrup-timeline.md` is the protocol.
 
+mod afar;
+mod copies;
 mod feeder;
 mod page;
 mod read;
 
 pub use feeder::Feeder;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde::Deserialize;
 use xmpp::{BareJid, ns};
 
+use self::afar::Overheard;
 use crate::config::{Config, ConfigError};
 use crate::extension::{Extension, Kit, Listener, Mount, Pending, Spec, To};
 use crate::extensions::blocking::Blocks;
 use crate::fanout::contacts::Contacts;
-use crate::runtime::Timestamp;
+use crate::runtime::{Clock, Ids, Timestamp};
 use crate::tables::nodes::Nodes;
 
 static SPEC: Spec = Spec { name: "timeline", xeps: &[], config: include_str!("config.toml") };
@@ -71,7 +74,12 @@ impl Settings {
 /// The timelines of all accounts.
 #[expect(missing_debug_implementations, reason = "there is nothing to show")]
 pub struct Timeline {
+    // Given to what goes on after the one who asked has gone.
+    this: Weak<Self>,
     feeder: Arc<Feeder>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    overheard: Overheard,
     contacts: Arc<dyn Contacts>,
     blocks: Arc<Blocks>,
     page_items_max: usize,
@@ -92,13 +100,22 @@ impl Timeline {
         settings: Settings,
     ) -> Result<Arc<Self>, ConfigError> {
         settings.check()?;
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             feeder: Feeder::start(kit, nodes, settings),
+            clock: Arc::clone(&kit.clock),
+            ids: Arc::clone(&kit.ids),
+            overheard: Overheard::default(),
             contacts: Arc::clone(contacts),
             blocks: Arc::clone(blocks),
             page_items_max: config.limits.pubsub_page_items_max,
             page_bytes_max: config.limits.mailbox_bytes_max / 8,
         }))
+    }
+
+    /// Itself, for tasks.
+    fn handle(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
     }
 
     /// Who writes on arrival.
@@ -113,6 +130,7 @@ mod tests;
 
 impl Listener for Timeline {
     fn minute_passed(&self, _now: Timestamp) -> Pending<()> {
+        self.forget_overheard();
         let feeder = Arc::clone(&self.feeder);
         Pending::later(async move {
             if let Err(error) = feeder.sweep().await {
@@ -138,6 +156,7 @@ impl Extension for Timeline {
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
         at.feature(To::ACCOUNT, ns::TIMELINE);
+        at.events(Arc::<Self>::clone(&self));
         at.listener(self);
     }
 }

@@ -1,0 +1,217 @@
+//! XEP-0376 (Pubsub Account Management), with the lists of XEP-0465 and XEP-0330 kept in step.
+//!
+//! A client asks its own account to subscribe it to a node, here or elsewhere; the server asks the service in the
+//! account's name, remembers, tells the account's other clients, and lists everything the account follows. What is
+//! told to the world is what the client said is public, and nothing else.
+
+use std::sync::{Arc, Weak};
+
+use pubsub::wire::event::parse_subscribed;
+use pubsub::{Caller, Refusal, Reply as Decided, Request, SubscriptionState};
+use sha1::{Digest as _, Sha1};
+use xmpp::stanza::{Condition, IqType, Kind};
+use xmpp::xml::WithAttribute as _;
+use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
+
+use super::pep::{Pep, is_public};
+use super::timeline::Timeline;
+use crate::extension::{Answer, Asked, Extension, Kit, Mount, Reply, Spec, To, Xep, fault};
+use crate::router::Router;
+use crate::runtime::start;
+
+static SPEC: Spec = Spec {
+    name: "following",
+    xeps: &[Xep::partial(330, "0.1"), Xep::partial(376, "0.2"), Xep::complete(465, "0.1.1")],
+    config: "",
+};
+
+/// Subscriptions by way of the account.
+#[expect(missing_debug_implementations, reason = "there is nothing to show")]
+pub struct Following {
+    // The router owns the wiring, the wiring owns this.
+    router: Weak<Router>,
+    pep: Arc<Pep>,
+    timeline: Arc<Timeline>,
+}
+
+/// What a client wants of its account.
+struct Wish {
+    account: BareJid,
+    service: BareJid,
+    node: Box<str>,
+    /// The request, as the client wrote it.
+    verb: Element,
+    is_subscription: bool,
+}
+
+impl Wish {
+    fn read(asked: &Asked) -> Result<Self, StanzaError> {
+        let pam = asked.open()?;
+        // The text of section 4.2 says `service`, its examples say `jid`.
+        let service = pam.attr("jid").or_else(|| pam.attr("service")).ok_or_else(StanzaError::bad_request)?;
+        let service = Jid::new(service).map_err(|_| StanzaError::jid_malformed())?;
+        if service.is_full() {
+            return Err(StanzaError::bad_request().with_text("a service is no resource"));
+        }
+        let verb = pam.children().find(|child| child.has_ns(ns::PUBSUB)).ok_or_else(StanzaError::bad_request)?;
+        let is_subscription = match verb.name() {
+            "subscribe" => true,
+            "unsubscribe" => false,
+            _ => return Err(StanzaError::bad_request()),
+        };
+        let node = verb.attr("node").filter(|node| !node.is_empty());
+        let node = node.ok_or_else(|| Refusal::NodeIdRequired.to_error())?;
+        if node.len() > 1023 {
+            return Err(Refusal::NameTooLong(1023).to_error());
+        }
+        // "the client SHALL always use its own bare jid […], servers MUST verify this".
+        if verb.attr("jid").and_then(|jid| Jid::new(jid).ok()) != Some(Jid::from(&asked.to)) {
+            return Err(Refusal::InvalidJid.to_error());
+        }
+        let (node, verb) = (node.into(), verb.clone());
+        Ok(Self { account: asked.to.clone(), service: service.to_bare(), node, verb, is_subscription })
+    }
+
+    fn request(&self) -> Request {
+        let (node, jid) = ((*self.node).into(), Jid::from(&self.account));
+        match self.is_subscription {
+            true => Request::Subscribe { node, jid, options: None },
+            false => Request::Unsubscribe { node, jid },
+        }
+    }
+}
+
+impl Following {
+    /// Follows by `pep` here, and elsewhere for `timeline`.
+    #[must_use]
+    pub fn new(kit: &Kit, pep: &Arc<Pep>, timeline: &Arc<Timeline>) -> Arc<Self> {
+        Arc::new(Self { router: Arc::downgrade(&kit.router), pep: Arc::clone(pep), timeline: Arc::clone(timeline) })
+    }
+
+    async fn manage(self: Arc<Self>, asked: Asked) -> Answer {
+        asked.require_owner()?;
+        let wish = Wish::read(&asked)?;
+        let router = self.router.upgrade().ok_or_else(StanzaError::internal_server_error)?;
+        if router.serves(wish.service.domain()) {
+            let is_public = wish.is_subscription && is_public(&wish.verb);
+            let reply = self.pep.subscribe(&wish.service, &wish.account, wish.request(), is_public).await?;
+            if let Decided::Subscription { state, .. } = reply {
+                self.list(&wish, state).await;
+            }
+            return Ok(Reply::Empty);
+        }
+        if wish.is_subscription {
+            self.timeline.may_follow(&wish.account).await?;
+        }
+        let pubsub = Element::builder("pubsub", ns::PUBSUB).append(wish.verb.clone()).build();
+        let iq = Stanza::new(Kind::Iq(IqType::Set)).from(wish.account.clone()).with(&pubsub);
+        let to = Jid::from(&wish.service);
+        let then = Box::new(move |answer: Option<Stanza>| {
+            // The answer came as a stanza: its lane goes on with what follows.
+            start(async move { self.answered(&asked, &wish, answer).await });
+        });
+        router.ask(to, iq, then).await;
+        Ok(Reply::Sent)
+    }
+
+    /// What a service elsewhere answered.
+    async fn answered(&self, asked: &Asked, wish: &Wish, answer: Option<Stanza>) {
+        let head = &asked.stanza.head;
+        let result = answer.as_ref().filter(|answer| answer.head.kind == Kind::Iq(IqType::Result));
+        let Some(result) = result else {
+            let error = answer.as_ref().and_then(Stanza::error);
+            // Who is not subscribed there follows nothing, whatever we thought.
+            let is_none = error.as_ref().is_some_and(|error| {
+                matches!(error.condition, Condition::ItemNotFound | Condition::UnexpectedRequest | Condition::Gone)
+            });
+            if !wish.is_subscription && is_none {
+                self.settle(wish, SubscriptionState::None).await;
+            }
+            let error = error.unwrap_or_else(StanzaError::remote_server_timeout);
+            let mut reply = Stanza::new(Kind::Iq(IqType::Error)).from(wish.account.clone());
+            reply.head.to.clone_from(&head.from);
+            reply.head.id.clone_from(&head.id);
+            let error = error.to_element();
+            // "The generator MUST be set to the remote service if missing."
+            let by = error.attr("by").unwrap_or(wish.service.as_str());
+            let stamped = Element::builder("error", error.ns()).attribute("type", error.attr("type"));
+            let stamped = stamped.attribute("by", by).append_all(error.children().cloned()).build();
+            return self.pep.deliver(asked, reply.with(&stamped)).await;
+        };
+        let pubsub = result.content.child("pubsub", ns::PUBSUB).and_then(|child| child.open().ok());
+        let state = match wish.is_subscription {
+            false => SubscriptionState::None,
+            true => pubsub.as_ref().and_then(parse_subscribed).unwrap_or(SubscriptionState::Subscribed),
+        };
+        self.settle(wish, state).await;
+        self.pep.deliver(asked, Stanza::iq_result(head, None)).await;
+    }
+
+    async fn settle(&self, wish: &Wish, state: SubscriptionState) {
+        self.timeline.settle(&wish.account, &wish.service, &wish.node, state).await;
+        self.list(wish, state).await;
+    }
+
+    /// Keeps the account's public lists in step: on them is what is subscribed to and was said to be public.
+    async fn list(&self, wish: &Wish, state: SubscriptionState) {
+        let id = item_id(&wish.service, &wish.node, &wish.account);
+        let is_public = state != SubscriptionState::None && wish.is_subscription && is_public(&wish.verb);
+        let public = Element::builder("subscription", ns::PUBLIC_SUBSCRIPTIONS)
+            .attribute("node", &*wish.node)
+            .attribute("jid", wish.service.as_str())
+            .build();
+        self.pep.list_subscription(&wish.account, &id, is_public.then_some(&public)).await;
+        // What a client put on the list of XEP-0330 by itself stays as long as the subscription.
+        if is_public || state == SubscriptionState::None {
+            let shared = Element::builder("subscription", ns::SUBSCRIPTION_ITEM)
+                .attribute("server", wish.service.as_str())
+                .attribute("node", &*wish.node)
+                .build();
+            let owner = Caller::new((&wish.account).into());
+            let payload = is_public.then_some(&shared);
+            let access = ("presence", Vec::new());
+            let listed = self.pep.list(&wish.account, &owner, ns::PUBSUB_SUBSCRIPTION, &id, payload, access).await;
+            if let Err(error) = listed {
+                let _logged = fault("shared subscriptions", &error);
+            }
+        }
+    }
+
+    /// Section 4.4: everything the account follows, unless it is what the client knows.
+    async fn subscriptions(self: Arc<Self>, asked: Asked) -> Answer {
+        asked.require_owner()?;
+        let follows = self.timeline.follows(&asked.to).await.map_err(|error| fault("nodes", &error))?;
+        let version = Timeline::version_of(&follows);
+        if asked.open()?.attr("ver") == Some(&*version) {
+            return Ok(Reply::Empty);
+        }
+        let mut list = Element::builder("subscriptions", ns::ACCOUNT_MANAGEMENT).attribute("ver", &*version);
+        for follow in &follows {
+            let one = Element::builder("subscription", ns::ACCOUNT_MANAGEMENT)
+                .attribute("service", follow.home.as_str())
+                .attribute("node", &*follow.name)
+                .attribute("jid", follow.subscription.jid.as_str())
+                .attribute("subscription", follow.subscription.state.as_str());
+            list = list.append(one.build());
+        }
+        Ok(Reply::Element(list.build()))
+    }
+}
+
+/// XEP-0330, "Item ID generation method".
+fn item_id(service: &BareJid, node: &str, account: &BareJid) -> String {
+    let text = format!("{service}<{node}<{account}");
+    Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Extension for Following {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn mount(self: Arc<Self>, at: &mut Mount) {
+        at.iq_set(To::ACCOUNT, ("pam", ns::ACCOUNT_MANAGEMENT), &self, Self::manage);
+        at.iq_get(To::ACCOUNT, ("subscriptions", ns::ACCOUNT_MANAGEMENT), &self, Self::subscriptions);
+        at.feature(To::ACCOUNT | To::SERVICE, ns::PUBLIC_SUBSCRIPTIONS);
+    }
+}
