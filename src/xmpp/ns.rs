@@ -66,6 +66,10 @@ pub const AVATAR_METADATA: &str = "urn:xmpp:avatar:metadata";
 pub const VERSION: &str = "jabber:iq:version";
 /// XEP-0114: Jabber Component Protocol.
 pub const COMPONENT_ACCEPT: &str = "jabber:component:accept";
+/// XEP-0355: Namespace Delegation.
+pub const DELEGATION: &str = "urn:xmpp:delegation:2";
+/// XEP-0356: Privileged Entity.
+pub const PRIVILEGE: &str = "urn:xmpp:privilege:2";
 /// XEP-0115: Entity Capabilities.
 pub const CAPS: &str = "http://jabber.org/protocol/caps";
 /// XEP-0131: Stanza Headers and Internet Metadata, as XEP-0060 uses it for subids.

@@ -89,7 +89,8 @@ pub fn look(config: &Config, is_running: bool, now: i64) -> Vec<Finding> {
     } else {
         let is_spared = |address: &SocketAddr| config.file.is_none() && address.is_ipv6() && !has_ipv6();
         let listen = &config.listen;
-        for address in [&listen.c2s, &listen.c2s_tls, &listen.s2s, &listen.s2s_tls].into_iter().flatten() {
+        let components = &config.components.listen;
+        for address in [&listen.c2s, &listen.c2s_tls, &listen.s2s, &listen.s2s_tls, components].into_iter().flatten() {
             findings.push(if is_spared(address) {
                 Finding::warning(format!("{address}: this machine has no IPv6"))
             } else {

@@ -5,6 +5,7 @@
 //! what is mounted, so the list cannot claim what nobody serves.
 
 mod command;
+mod delegate;
 mod moments;
 mod mount;
 mod occasion;
@@ -19,8 +20,9 @@ use xmpp::stanza::Child;
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError};
 
 pub use self::command::{Command, Note, Outcome, Step};
+pub use self::delegate::Delegate;
 pub use self::moments::Listener;
-pub use self::mount::{FormSource, Identity, IqHandler, Mount, Service, Wiring};
+pub use self::mount::{DomainMessageHandler, FormSource, Identity, IqHandler, Mount, Service, Wiring};
 pub use self::occasion::{Occasion, OccasionKind};
 pub use self::pending::{BoxFuture, Pending};
 pub use self::spec::{Spec, Support, Xep};

@@ -72,6 +72,10 @@ pub trait Listener: Send + Sync + 'static {
     fn blocking_changed(&self, account: &BareJid, other: &Jid, blocked: bool) -> Pending<()> {
         Pending::now(())
     }
+    /// Presence of a contact's resource on another server came for `account`: available or unavailable.
+    fn contact_presence(&self, account: &BareJid, stanza: &Stanza) -> Pending<()> {
+        Pending::now(())
+    }
     /// A component connected; `domain` is its domain.
     fn component_joined(&self, domain: &str) -> Pending<()> {
         Pending::now(())

@@ -6,15 +6,18 @@ use std::future::Future;
 use std::sync::Arc;
 
 use xmpp::stanza::IqType;
-use xmpp::{BareJid, Element};
+use xmpp::{BareJid, Element, Stanza};
 
 use super::{
-    Answer, Asked, BoxFuture, Command, Discoverable, Events, Extension, Forms, Guard, Listener, Messages, Multicast,
-    Presences, Registrar, Spec, To,
+    Answer, Asked, BoxFuture, Command, Delegate, Discoverable, Events, Extension, Forms, Guard, Listener, Messages,
+    Multicast, Presences, Registrar, Spec, To,
 };
 
 /// Answers one kind of IQ.
 pub type IqHandler = Arc<dyn Fn(Asked) -> BoxFuture<Answer> + Send + Sync>;
+
+/// Takes messages to a host.
+pub type DomainMessageHandler = Arc<dyn Fn(Stanza) -> BoxFuture<()> + Send + Sync>;
 
 /// An identity in disco#info (XEP-0030 section 3.1).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +40,7 @@ pub struct Service {
 }
 
 /// A payload's name and namespace.
-type Name = (&'static str, &'static str);
+pub(crate) type Name = (&'static str, &'static str);
 /// Handlers by namespace, then by name: namespaces with more than one or two names are rare.
 type Handlers = HashMap<&'static str, Vec<(&'static str, IqHandler)>>;
 /// Answers with extension forms of disco#info (XEP-0128), made when asked.
@@ -97,6 +100,10 @@ pub struct Wiring {
     pub guards: Vec<Arc<dyn Guard>>,
     /// Who hears of moments, in order.
     pub listeners: Vec<Arc<dyn Listener>>,
+    /// Who takes messages to a host with such a child.
+    pub domain_messages: Vec<(Name, DomainMessageHandler)>,
+    /// Who has IQs handled elsewhere.
+    pub delegate: Option<Arc<dyn Delegate>>,
     /// Ad-hoc commands of hosts and services, in the order in which they are listed.
     pub commands: Vec<(To, Arc<dyn Command>)>,
     /// The claims of what is mounted.
@@ -271,6 +278,25 @@ impl Mount {
     pub fn registrar(&mut self, registrar: Arc<dyn Registrar>) {
         if self.wiring.registrar.replace(registrar).is_some() {
             self.faults.push(format!("{} is the second to register accounts", self.mounting));
+        }
+    }
+
+    /// Takes messages to a host that have a child `payload` (name, namespace).
+    pub fn domain_message<T, F, Fut>(&mut self, payload: Name, on: &Arc<T>, handler: F)
+    where
+        T: Send + Sync + 'static,
+        F: Fn(Arc<T>, Stanza) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let on = Arc::clone(on);
+        let handler: DomainMessageHandler = Arc::new(move |stanza| Box::pin(handler(Arc::clone(&on), stanza)));
+        self.wiring.domain_messages.push((payload, handler));
+    }
+
+    /// Sets who has IQs handled elsewhere.
+    pub fn delegate(&mut self, delegate: Arc<dyn Delegate>) {
+        if self.wiring.delegate.replace(delegate).is_some() {
+            self.faults.push(format!("{} is the second to delegate", self.mounting));
         }
     }
 

@@ -10,7 +10,7 @@ use xmpp::xml::{ElementBuilder, WithAttribute as _};
 use xmpp::{Element, StanzaError, ns};
 
 use crate::config::Config;
-use crate::extension::{Answer, Asked, Extension, Identity, Kit, Mount, Reply, Spec, To, Xep};
+use crate::extension::{Answer, Asked, Delegate, Extension, Identity, Kit, Mount, Reply, Spec, To, Xep};
 use crate::router::Router;
 
 /// Answers service discovery.
@@ -61,7 +61,14 @@ impl Disco {
         {
             return Err(StanzaError::item_not_found());
         }
-        Ok(Reply::Element(domain_info(&router, node)))
+        let answer = domain_info(&router, node);
+        match &router.wiring().delegate {
+            // What a hash stands for is what it was made from.
+            Some(delegate) if node.is_none() => {
+                Ok(Reply::Element(nest(delegate.as_ref(), To::DOMAIN, &asked, &answer)))
+            }
+            _ => Ok(Reply::Element(answer)),
+        }
     }
 
     async fn domain_items(self: Arc<Self>, asked: Asked) -> Answer {
@@ -117,7 +124,14 @@ impl Disco {
         match (query.attr("node").filter(|node| !node.is_empty()), &wiring.account_nodes) {
             (Some(node), Some(nodes)) => {
                 answer = answer.attribute("node", node);
-                for child in nodes.info(asked.caller.clone(), asked.to.clone(), node.into()).await? {
+                let found = nodes.info(asked.caller.clone(), asked.to.clone(), node.into()).await;
+                if let (Err(error), Some(delegate)) = (&found, &wiring.delegate)
+                    && error.condition == xmpp::stanza::Condition::ItemNotFound
+                {
+                    delegate.remaining(asked)?.await;
+                    return Ok(Reply::Sent);
+                }
+                for child in found? {
                     answer = answer.append(child);
                 }
             }
@@ -129,6 +143,9 @@ impl Disco {
                     asked.require_owner()?;
                 }
                 answer = describe(answer, wiring.account_identities.iter(), wiring.account_features.iter().copied());
+                if let Some(delegate) = &wiring.delegate {
+                    return Ok(Reply::Element(nest(delegate.as_ref(), To::ACCOUNT, &asked, &answer.build())));
+                }
             }
         }
         Ok(Reply::Element(answer.build()))
@@ -169,6 +186,12 @@ pub(super) fn domain_info(router: &Router, node: Option<&str>) -> Element {
         answer = answer.append(form());
     }
     answer.build()
+}
+
+/// An answer with what is said elsewhere in it (XEP-0355 section 7.2).
+fn nest(delegate: &dyn Delegate, at: To, asked: &Asked, answer: &Element) -> Element {
+    let children = delegate.nest(at, &asked.to, answer.children().cloned().collect());
+    Element::builder("query", ns::DISCO_INFO).append_all(children).build()
 }
 
 /// The list of commands that are there for the caller (XEP-0050 section 2.2).

@@ -11,6 +11,7 @@ pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
 pub mod commands;
+pub mod delegation;
 pub mod disco;
 pub mod displayed;
 pub mod external;
@@ -23,6 +24,7 @@ pub mod pep;
 pub mod ping;
 pub mod presence;
 pub mod private;
+pub mod privileges;
 pub mod push;
 pub mod register;
 pub mod roster;
@@ -53,6 +55,7 @@ pub fn furnish(
     sections: &mut Sections,
 ) -> Result<Vec<Arc<dyn Extension>>, ConfigError> {
     let books = roster::Books::new(kit);
+    let privileges = privileges::Privileges::new(kit, accounts, &books, config);
     let blocks = blocking::Blocks::new(kit);
     let announcer = presence::Announcer::new(kit, &books, &blocks);
     let archive = archive::Archive::new(kit, &books, sections.take("archive")?)?;
@@ -81,7 +84,7 @@ pub fn furnish(
         disco::Disco::new(kit, config),
         // First of the guards: what is blocked is nobody else's business.
         blocking::Blocking::new(kit, &blocks, &announcer, config),
-        roster::Roster::new(&books, &announcer, config),
+        roster::Roster::new(&books, &announcer, &privileges, config),
         presence,
         delivery,
         archive::Service::new(&archive, &offline, config),
@@ -90,6 +93,8 @@ pub fn furnish(
         Arc::new(carbons::Carbons),
         caps::Caps::new(kit),
         commands::Commands::new(kit),
+        delegation::Delegation::new(kit, config),
+        privileges,
         administration::Administration::new(kit, accounts, &books, switch, config),
         Arc::new(ping::Ping),
         Arc::new(version::Version),

@@ -60,6 +60,12 @@ impl Router {
         {
             return self.bounce(&stanza, &error).await;
         }
+        if at != To::SERVICE
+            && let Some(delegate) = &self.wiring().delegate
+            && delegate.takes(&caller, &entity, &stanza)
+        {
+            return delegate.forward(caller, entity, stanza).await;
+        }
         self.handle(at, type_, caller, entity, stanza).await;
     }
 

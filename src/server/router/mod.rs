@@ -23,7 +23,7 @@ use self::bundle::Reach;
 use self::classify::{Destination, classify};
 use self::road::Road;
 use self::turns::Turns;
-use crate::extension::{Caller, Direction, Listener, Wiring};
+use crate::extension::{Caller, Direction, DomainMessageHandler, Listener, Wiring};
 use crate::runtime::{Clock, Ids};
 use crate::session::Session;
 use crate::session::Sessions;
@@ -260,6 +260,39 @@ impl Router {
         id
     }
 
+    /// Gives an answer to an IQ to whom it is for: a session, a question of the house, or another server. For who is told of
+    /// an answer and has nobody to wait with; one that cannot be brought to another server is lost.
+    pub fn give_back(&self, answer: Stanza) {
+        let Some(to) = &answer.head.to else { return };
+        match self.classify(to) {
+            Destination::Resource(full) => {
+                if let Some(session) = self.sessions.find(&full) {
+                    session.deliver(answer.render());
+                }
+            }
+            Destination::Account(_) | Destination::Domain(_) | Destination::Service(_) => {
+                if let (Some(from), Some(id)) = (answer.head.from.clone(), answer.head.id.clone()) {
+                    self.awaiting.answer(&from, &id, answer);
+                }
+            }
+            Destination::Remote(domain) => {
+                let sent = self.relay_frame(answer.head.from.as_ref(), &domain, Frame::Whole(answer.render()));
+                if let Err(error) = sent {
+                    tracing::debug!(%domain, %error, "an answer was not taken");
+                }
+            }
+        }
+    }
+
+    /// Asks `to` in the name of `caller`, as if the caller had asked; `then` gets the answer or `None`. `iq.head.to` says
+    /// the same.
+    ///
+    /// The IQ's id is made here.
+    pub async fn ask_as(&self, caller: Caller, to: Jid, mut iq: Stanza, then: Then) {
+        iq.head.id = Some(self.expect_answer(to, ANSWER_SECONDS, then));
+        Box::pin(self.route(caller, iq)).await;
+    }
+
     /// Ends the sessions of an account that was removed, and has everybody drop what they keep of it.
     pub async fn close_account(&self, account: &BareJid) {
         self.sessions.for_each_of(account.as_str(), |session| session.mailbox.close(Some(Condition::NotAuthorized)));
@@ -304,6 +337,11 @@ impl Router {
                 _ => self.message_in(sender, account.as_str(), stanza).await,
             },
             Destination::Resource(full) => self.message_in(sender, full.as_bare_str(), stanza).await,
+            Destination::Domain(_) if self.domain_message(&stanza).is_some() => {
+                if let Some(handler) = self.domain_message(&stanza) {
+                    handler(stanza).await;
+                }
+            }
             Destination::Domain(_) => match &self.wiring().multicast {
                 Some(multicast) if stanza.content.has("addresses", ns::ADDRESS) => multicast.spread(stanza).await,
                 _ => self.bounce(&stanza, &StanzaError::service_unavailable()).await,
@@ -314,6 +352,14 @@ impl Router {
                 _ => self.relay(&domain, stanza).await,
             },
         }
+    }
+
+    /// Who takes this message to a host, if it has something special to say.
+    fn domain_message(&self, stanza: &Stanza) -> Option<&DomainMessageHandler> {
+        let mut handlers = self.wiring().domain_messages.iter();
+        handlers
+            .find(|((name, ns), _)| !stanza.head.kind.is_error() && stanza.content.has(name, ns))
+            .map(|(_, handler)| handler)
     }
 
     /// A service takes forms, and hears what came back of its own messages. It has nobody who would read the rest.

@@ -367,6 +367,9 @@ impl Presence {
             }
             _ => {}
         }
+        if is_afar && matches!(type_, PresenceType::Available | PresenceType::Unavailable) {
+            router.tell(|listener| listener.contact_presence(&account, &stanza)).await;
+        }
         if is_afar && type_ == PresenceType::Available {
             self.comes(&router, &account, &from, &stanza).await;
         }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use store::{Batch, Fault};
 use xmpp::{BareJid, ns};
 
+use super::books::Watch;
 use super::item;
 use crate::runtime::Timestamp;
 use crate::session::mailbox::Frame;
@@ -99,6 +100,7 @@ pub struct Book {
     account: BareJid,
     pages: Mutex<Pages>,
     turnstile: Arc<tokio::sync::Mutex<()>>,
+    watch: Option<Watch>,
 }
 
 impl Weight for Book {
@@ -120,7 +122,13 @@ impl Book {
             counts,
             ..Pages::default()
         };
-        Self { account, pages: Mutex::new(pages), turnstile: Arc::default() }
+        Self { account, pages: Mutex::new(pages), turnstile: Arc::default(), watch: None }
+    }
+
+    /// The same, with somebody who hears of every change.
+    pub(super) fn watched(mut self, watch: Option<Watch>) -> Self {
+        self.watch = watch;
+        self
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -247,6 +255,12 @@ impl Book {
                     departure.deliver(session);
                 }
             });
+        }
+        if let Some(watch) = &self.watch {
+            departing
+                .iter()
+                .filter_map(|departure| departure.push.as_ref())
+                .for_each(|push| watch(&self.account, push));
         }
     }
 

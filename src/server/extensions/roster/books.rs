@@ -1,8 +1,9 @@
 //! The rosters that are open: one [`Book`] for each account, in memory while the account is online and as long as
 //! there is room after that.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use bytes::Bytes;
 use store::Fault;
 use xmpp::{BareJid, StanzaError};
 
@@ -25,7 +26,11 @@ pub struct Books {
     settler: Settler,
     router: Weak<Router>,
     clock: Arc<dyn Clock>,
+    watch: OnceLock<Watch>,
 }
+
+/// Hears of changes that are durable: whose roster, and the push behind the recipient's address.
+pub type Watch = Arc<dyn Fn(&BareJid, &Bytes) + Send + Sync>;
 
 impl Books {
     /// The rosters in the kit's store.
@@ -41,7 +46,14 @@ impl Books {
             rosters,
             router,
             clock: Arc::clone(&kit.clock),
+            watch: OnceLock::new(),
         })
+    }
+
+    /// Has `watch` hear of every change from now on. Only the first call has an effect; it comes before the first roster
+    /// is opened.
+    pub fn watch(&self, watch: Watch) {
+        let _watched_already = self.watch.set(watch);
     }
 
     /// The roster of `account`, if it is open; that of an account with an available resource always is.
@@ -61,7 +73,10 @@ impl Books {
             }
             self.cache.forget(account.as_str());
         }
-        let load = async || Ok(Book::new(account.clone(), self.rosters.load(account.as_str()).await?));
+        let load = async || {
+            Ok(Book::new(account.clone(), self.rosters.load(account.as_str()).await?)
+                .watched(self.watch.get().cloned()))
+        };
         self.cache.load(account, load).await
     }
 

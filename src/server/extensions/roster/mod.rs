@@ -16,11 +16,12 @@ use xmpp::stanza::{Kind, PresenceType};
 use xmpp::{BareJid, Element, Stanza, StanzaError, ns};
 
 use self::book::{Book, Decided, Edit};
-pub use self::books::{Books, Refused};
+pub use self::books::{Books, Refused, Watch};
 use self::books::{fault, full};
 use self::item::Wish;
 use self::subscription::{Removal, State, removed};
 use super::presence::Announcer;
+use super::privileges::Privileges;
 use crate::config::Config;
 use crate::extension::{Answer, Asked, Extension, Listener, Mount, Pending, Reply, Spec, To, Xep};
 use crate::tables::roster::Contact;
@@ -30,6 +31,7 @@ use crate::tables::roster::Contact;
 pub struct Roster {
     books: Arc<Books>,
     announcer: Arc<Announcer>,
+    privileges: Arc<Privileges>,
     items_max: usize,
 }
 
@@ -38,13 +40,27 @@ static SPEC: Spec = Spec { name: "roster", xeps: &[Xep::complete(237, "1.3")], c
 impl Roster {
     /// Serves the rosters in `books`; whom a removal concerns is told by `announcer`.
     #[must_use]
-    pub fn new(books: &Arc<Books>, announcer: &Arc<Announcer>, config: &Config) -> Arc<Self> {
+    pub fn new(
+        books: &Arc<Books>,
+        announcer: &Arc<Announcer>,
+        privileges: &Arc<Privileges>,
+        config: &Config,
+    ) -> Arc<Self> {
         let (books, announcer) = (Arc::clone(books), Arc::clone(announcer));
-        Arc::new(Self { books, announcer, items_max: config.limits.roster_items_max })
+        Arc::new(Self {
+            books,
+            announcer,
+            privileges: Arc::clone(privileges),
+            items_max: config.limits.roster_items_max,
+        })
     }
 
     /// RFC 6121 sections 2.1.3 and 2.6.
     async fn get(self: Arc<Self>, asked: Asked) -> Answer {
+        if !asked.caller.owns(&asked.to) && self.privileges.permits_roster(&asked.caller, &asked.to, false).await {
+            let book = self.books.open(&asked.to).await.map_err(fault)?;
+            return Ok(Reply::Element(whole(&book)));
+        }
         asked.require_owner()?;
         let Some(session) = &asked.caller.session else { return Err(StanzaError::forbidden()) };
         let query = asked.open()?;
@@ -63,7 +79,9 @@ impl Roster {
 
     /// RFC 6121 sections 2.3 to 2.5.
     async fn set(self: Arc<Self>, asked: Asked) -> Answer {
-        asked.require_owner()?;
+        if asked.caller.owns(&asked.to) || !self.privileges.permits_roster(&asked.caller, &asked.to, true).await {
+            asked.require_owner()?;
+        }
         match item::parse_set(&asked.open()?)? {
             Wish::Put { jid, name, groups } => {
                 if jid == asked.to {
@@ -141,7 +159,8 @@ impl Listener for Roster {
     /// An account that goes takes its subscriptions along, or its contacts would wait for its presence for ever.
     fn account_removed(&self, account: &BareJid) -> Pending<()> {
         let (books, announcer, account) = (Arc::clone(&self.books), Arc::clone(&self.announcer), account.clone());
-        let roster = Self { books, announcer, items_max: self.items_max };
+        let privileges = Arc::clone(&self.privileges);
+        let roster = Self { books, announcer, privileges, items_max: self.items_max };
         Pending::later(async move {
             match roster.books.open(&account).await {
                 Ok(book) => {

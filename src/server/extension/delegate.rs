@@ -1,0 +1,23 @@
+//! Who handles what somebody else handles instead (XEP-0355), as the router and service discovery see it.
+
+use xmpp::{BareJid, Element, Stanza, StanzaError};
+
+use super::{Asked, BoxFuture, Caller, To};
+
+/// Hands IQs for hosts and accounts to entities that handle them instead of this house.
+pub trait Delegate: Send + Sync + 'static {
+    /// Whether `stanza`, an IQ get or set of `caller` to a host or to an account of one, is handled elsewhere.
+    fn takes(&self, caller: &Caller, entity: &BareJid, stanza: &Stanza) -> bool;
+
+    /// Has it handled elsewhere; its caller is answered in the entity's name, later.
+    fn forward(&self, caller: Caller, entity: BareJid, stanza: Stanza) -> BoxFuture<()>;
+
+    /// Has a question about a node answered elsewhere that nobody here knows, if there is anybody for it.
+    ///
+    /// # Errors
+    /// `item-not-found` if there is nobody.
+    fn remaining(&self, asked: Asked) -> Result<BoxFuture<()>, StanzaError>;
+
+    /// What disco#info says of a host or an account, with what is said elsewhere in place of what is handled there.
+    fn nest(&self, at: To, entity: &BareJid, children: Vec<Element>) -> Vec<Element>;
+}
