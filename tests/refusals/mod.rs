@@ -9,6 +9,7 @@ mod called;
 mod caller;
 mod calling;
 mod certificates;
+mod components;
 mod crowd;
 mod inbound;
 mod outbound;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::caller::Inbound;
 use super::calling::{After, Outbound};
+use super::components::{self, Row};
 use super::plays::{self, Play};
 use super::{crowd, inbound, outbound};
 use crate::tidy;
@@ -11,7 +12,7 @@ use crate::tidy;
 const INTRODUCTION: &str = "\
 # Refusals
 
-What other servers may try, and what they get. Every row is a test (`tests/refusals`), played against a whole server with
+What other servers and components may try, and what they get. Every row is a test (`tests/refusals`), played against a whole server with
 TLS and certificates of the test's own; this page is generated from the rows by that test, and is not to be edited.
 
 In each of them a link with a server that has done nothing wrong stays up, and carries stanzas both ways. `capulet.lit`
@@ -100,6 +101,16 @@ fn page() -> String {
             writeln!(page, "| {when}{} | {} | {senders} | {by} |", policy(row.policy), joined(&refusals)).unwrap();
             count += 1;
         }
+    }
+    page.push_str(
+        "\n## What components do\n\n`irc.localhost` is the component that is tried; `good.localhost`, which has done nothing \
+         wrong, stays connected. Nothing that is forged reaches anybody.\n\n| when | the component is told | by |\n\
+         |---|---|---|\n",
+    );
+    for Row { when, told, by, .. } in components::ROWS {
+        let kind = if components::IS_STANZA_ERROR.contains(told) { "error" } else { "stream error" };
+        writeln!(page, "| {when} | {kind} {told} | {by} |").unwrap();
+        count += 1;
     }
     write!(page, "\n{count} rows.\n").unwrap();
     page

@@ -52,6 +52,15 @@ pub(super) struct Link {
     buffer: Box<[u8]>,
 }
 
+impl Drop for Link {
+    /// Should something have gone wrong here, nobody must wait for a connection that is no more.
+    fn drop(&mut self) {
+        if let Some((domain, present)) = self.present.take() {
+            self.components.vacate(&domain, &present);
+        }
+    }
+}
+
 /// How a conversation ended.
 enum Parting {
     /// The peer is gone: there is nobody to say anything to.

@@ -254,14 +254,20 @@ impl Components {
 
     /// A connection is over. What it had in hand goes to another one, or is answered.
     async fn leave(&self, domain: &str, present: &Arc<Present>, unwritten: impl IntoIterator<Item = Frame> + Send) {
-        let Some(place) = self.places.get(domain) else { return };
-        place.present().retain(|other| other.id != present.id);
-        let Some(router) = self.router.upgrade() else { return };
+        self.vacate(domain, present);
+        let (Some(place), Some(router)) = (self.places.get(domain), self.router.upgrade()) else { return };
         for frame in unwritten.into_iter().chain(present.queue.drain()) {
             let Some(stanza) = parsed(&frame) else { continue };
             if let Err(error) = self.pass(place, frame) {
                 router.undelivered(&stanza, &error).await;
             }
+        }
+    }
+
+    /// Gives a place back, whatever became of who had it.
+    fn vacate(&self, domain: &str, present: &Present) {
+        if let Some(place) = self.places.get(domain) {
+            place.present().retain(|other| other.id != present.id);
         }
     }
 

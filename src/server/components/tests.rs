@@ -181,6 +181,27 @@ async fn only_from_where_it_may_and_only_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_is_read_at_its_pace_and_holds_up_nobody() {
+    let text = "[components]\nread_bytes_per_second_max = 100000\n[[component]]\nname = \"irc.localhost\"\n\
+        secret = \"s\"\n[[component]]\nname = \"good.localhost\"\nsecret = \"s\"\n";
+    let house = house(text).await;
+    let mut flooding = Peer::joined(&house).await;
+    let before = tokio::time::Instant::now();
+    let one = format!("<message to='good.localhost'><body>{}</body></message>", "x".repeat(10_000));
+    for _ in 0..200 {
+        flooding.say(&one).await;
+    }
+    // Two megabytes at a tenth of one a second, less what may be sent at once.
+    assert!(before.elapsed() >= Duration::from_secs(14), "{:?}", before.elapsed());
+    relay(&house, &message("romeo@localhost", "b@irc.localhost", 1)).unwrap();
+    let mut heard = String::new();
+    while !heard.contains("<body>x</body>") {
+        heard = flooding.hear("</message>").await;
+        assert!(!heard.is_empty(), "the stream has ended");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_house_closes() {
     let house = house(CONFIG).await;
     let mut peer = Peer::joined(&house).await;
