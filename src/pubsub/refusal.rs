@@ -84,6 +84,14 @@ pub enum Refusal {
     Ambiguous,
     /// The caller may not create nodes here.
     MayNotCreate,
+    /// The node is one the service keeps: nobody creates, configures or empties it, or publishes a summary.
+    KeptByService,
+    /// The id of an attachment is not the bare address of who attaches.
+    AttachmentId,
+    /// The payload is not what is attached to items, or too much of it; the text says which.
+    InvalidAttachments(&'static str),
+    /// As many different reactions came to the item as are counted.
+    TooManyReactions,
     /// The request is not one this protocol has, or lacks what it must have.
     Malformed(&'static str),
 }
@@ -137,7 +145,10 @@ impl Refusal {
             Self::CreatorFull(_) => (Wait, C::ResourceConstraint, None),
             Self::BatchTooBig(_) => (Modify, C::PolicyViolation, None),
             Self::Unmodified(_) => (Modify, C::NotAcceptable, None),
-            Self::Ambiguous | Self::Malformed(_) => (Modify, C::BadRequest, None),
+            Self::KeptByService => (Cancel, C::NotAllowed, None),
+            Self::InvalidAttachments(_) => (Modify, C::BadRequest, Some("invalid-payload")),
+            Self::TooManyReactions => (Cancel, C::ResourceConstraint, None),
+            Self::Ambiguous | Self::AttachmentId | Self::Malformed(_) => (Modify, C::BadRequest, None),
         };
         Row { error_type, condition, specific }
     }
@@ -156,7 +167,10 @@ impl Refusal {
             Self::TooManyAffiliations(max) => format!("A node has at most {max} affiliations."),
             Self::CreatorFull(max) => format!("The nodes of one creator hold at most {max} items."),
             Self::OneItemOnly => "One item is published or retracted at a time.".to_owned(),
-            Self::Malformed(why) => (*why).to_owned(),
+            Self::KeptByService => "This node is kept by the service.".to_owned(),
+            Self::AttachmentId => "The id of an attachment is the bare address of who attaches.".to_owned(),
+            Self::TooManyReactions => "No further kinds of reactions are counted here.".to_owned(),
+            Self::Malformed(why) | Self::InvalidAttachments(why) => (*why).to_owned(),
             _ => return None,
         })
     }

@@ -13,6 +13,7 @@ use crate::config::{AccessModel, Bound};
 use crate::model::{
     Affiliation, Home, ItemHead, Limits, Node, NodeName, Subscription, SubscriptionOptions, SubscriptionState,
 };
+use crate::profile::attachments::{is_attachments, is_kept};
 use crate::time::Timestamp;
 
 /// Who asks.
@@ -300,6 +301,9 @@ pub struct View {
     pub relation: Relation,
     /// See [`Needs::subscriptions_of`].
     pub subscriptions: Vec<Subscription>,
+    /// Of a node that follows another's access ([`crate::profile::attachments::guard`]): whether the caller is
+    /// subscribed to that one, which counts in the place of a subscription to this one.
+    pub admitted: Option<bool>,
     /// See [`Needs::item`].
     pub item: Option<ItemHead>,
     /// See [`Needs::oldest`].
@@ -331,6 +335,7 @@ impl View {
             affiliation: Affiliation::None,
             relation: Relation::default(),
             subscriptions: Vec::new(),
+            admitted: None,
             item: None,
             oldest: None,
             entities: Vec::new(),
@@ -392,6 +397,35 @@ impl Request {
         }
     }
 
+    /// The same about a node of another name. For who finds that a name is another way of writing this one.
+    pub fn rename(&mut self, name: NodeName) {
+        match self {
+            Self::Publish { node, .. }
+            | Self::Retract { node, .. }
+            | Self::Items { node, .. }
+            | Self::Subscribe { node, .. }
+            | Self::Unsubscribe { node, .. }
+            | Self::Options { node, .. }
+            | Self::SetOptions { node, .. }
+            | Self::Configuration { node }
+            | Self::Configure { node, .. }
+            | Self::Delete { node, .. }
+            | Self::Purge { node }
+            | Self::Subscribers { node, .. }
+            | Self::SetSubscribers { node, .. }
+            | Self::Affiliated { node, .. }
+            | Self::SetAffiliated { node, .. }
+            | Self::Authorize { node, .. }
+            | Self::NodeInformation { node }
+            | Self::NodeItems { node, .. } => *node = name,
+            Self::DefaultOptions { node }
+            | Self::Subscriptions { node }
+            | Self::Affiliations { node }
+            | Self::Create { node, .. } => *node = Some(name),
+            Self::DefaultConfiguration | Self::Nodes { .. } => {}
+        }
+    }
+
     /// Whether it may change anything. Who asks to change a node waits at its turnstile; who reads does not.
     #[must_use]
     pub fn is_change(&self) -> bool {
@@ -448,7 +482,10 @@ impl Request {
             Self::Publish { item, .. } => {
                 needs.subscriptions_of = (!owns_home).then(|| caller.bare.clone());
                 needs.item = item.as_ref().and_then(|item| item.id.clone());
-                needs.creators_items = home == Home::Service;
+                needs.creators_items = home == Home::Service && !is_kept(&node.name);
+                if is_attachments(&node.name) {
+                    needs.reading(node, caller, owns_home);
+                }
                 needs.fresh = item.as_ref().is_some_and(|item| item.id.is_none());
                 needs.oldest = node.config.persist_items
                     && matches!(node.config.max_items, Bound::At(max) if node.tally.items >= max);

@@ -172,6 +172,10 @@ pub const PRE_AUTHENTICATED: &str = "urn:xmpp:pars:0";
 pub const PRE_AUTHENTICATED_FEATURE: &str = "urn:xmpp:ibr-token:0";
 /// XEP-0472: Pubsub Social Feed.
 pub const SOCIAL_FEED: &str = "urn:xmpp:pubsub-social-feed:1";
+/// XEP-0470: Pubsub Attachments
+pub const ATTACHMENTS: &str = "urn:xmpp:pubsub-attachments:1";
+/// XEP-0470: Pubsub Attachments, the sum of them
+pub const ATTACHMENTS_SUMMARY: &str = "urn:xmpp:pubsub-attachments:summary:1";
 /// XEP-0478: Stream Limits Advertisement.
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
 /// XEP-0455: Service Outage Status.

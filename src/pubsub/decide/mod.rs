@@ -4,6 +4,7 @@
 //! [`Request::needs`] did not ask for.
 
 mod affiliations;
+mod attach;
 mod configure;
 mod create;
 mod delete;
@@ -14,6 +15,7 @@ mod retract;
 mod subscribe;
 mod subscribers;
 
+pub use attach::{create_kept, drop_kept, forget, resummarize};
 pub use configure::amend;
 pub use expire::{expire, lapse};
 
@@ -34,6 +36,7 @@ pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -
     {
         return Err(Refusal::NameTooLong(view.limits.name_bytes_max));
     }
+    attach::check(view, caller, request)?;
     match request {
         Request::Publish { node, item, options } => {
             publish::publish(view, caller, node, item.as_ref(), options.as_ref(), now)
@@ -71,7 +74,8 @@ fn existing(view: &View) -> Result<&Node, Refusal> {
 
 /// What the caller is to the node.
 fn standing<'a>(view: &'a View, caller: &Caller) -> Standing<'a> {
-    Standing::new(view.affiliation_of(caller), &view.subscriptions, &view.relation)
+    let standing = Standing::new(view.affiliation_of(caller), &view.subscriptions, &view.relation);
+    Standing { is_subscribed: view.admitted.unwrap_or(standing.is_subscribed), ..standing }
 }
 
 /// The node, for who owns it.

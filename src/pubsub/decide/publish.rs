@@ -29,7 +29,8 @@ pub(super) fn publish(
     };
     let standing = standing(view, caller);
     may_publish(&node.config, &standing)?;
-    if let Some(options) = options {
+    // XEP-0470 section 4.2.1: where attachments are published, "publishing options … are ignored".
+    if let Some(options) = options.filter(|_| !profile::attachments::is_attachments(name)) {
         check_preconditions(&node.config, options, view, name)?;
     }
     let mut draft = Draft::new(node);

@@ -99,7 +99,7 @@ pub fn summary(payload: &[u8], chars_max: usize) -> Option<String> {
 }
 
 /// The text of an element and of everything in it, in order.
-fn collect_text(element: &Element, out: &mut String, bytes_max: usize) {
+pub(super) fn collect_text(element: &Element, out: &mut String, bytes_max: usize) {
     for node in element.nodes() {
         if out.len() >= bytes_max {
             return;

@@ -2,7 +2,10 @@
 //!
 //! The engine asks three questions by a node's name; each profile answers for its own.
 
+pub mod attachments;
+pub mod likes;
 pub mod microblog;
+pub mod uri;
 
 use xmpp::ns;
 

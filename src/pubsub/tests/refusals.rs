@@ -6,6 +6,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use pubsub::config::{AccessModel, Bound, NodeFull};
+use pubsub::profile::attachments::{Attached, Summary, node_of};
 use pubsub::request::{ItemsQuery, NewItem, NewPayload, Relation, name};
 use pubsub::{Affiliation, Home, Refusal, Request, Subscription, SubscriptionState, wire};
 use world::{World, bare, form, item, jid, publish};
@@ -51,11 +52,15 @@ fn variant(refusal: &Refusal) -> &'static str {
         Refusal::Unmodified(_) => "Unmodified",
         Refusal::Ambiguous => "Ambiguous",
         Refusal::MayNotCreate => "MayNotCreate",
+        Refusal::KeptByService => "KeptByService",
+        Refusal::AttachmentId => "AttachmentId",
+        Refusal::InvalidAttachments(_) => "InvalidAttachments",
+        Refusal::TooManyReactions => "TooManyReactions",
         Refusal::Malformed(_) => "Malformed",
     }
 }
 
-const VARIANTS: usize = 35;
+const VARIANTS: usize = 39;
 
 /// Who asks.
 const OWNER: &str = JULIET;
@@ -75,6 +80,7 @@ impl Collected {
         let is_wordy = matches!(
             expected,
             Refusal::Malformed(_)
+                | Refusal::InvalidAttachments(_)
                 | Refusal::BadConfiguration(_)
                 | Refusal::InvalidOptions(_)
                 | Refusal::UnsupportedAccessModel(_)
@@ -379,6 +385,34 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     for (is_set, inside) in [(true, ""), (true, "<items node='n'/>"), (false, "<items node='n' max_items='x'/>")] {
         all.expect(parsed(is_set, inside), case.clone());
     }
+
+    // XEP-0470: what the service keeps.
+    let attachments = node_of(&bare("juliet@capulet.lit"), "node", "item");
+    let make = Request::Create { node: Some(name(&attachments)), config: None };
+    all.expect(
+        World::new(Home::Account).ask(OWNER, &make),
+        ("kept", Refusal::KeptByService, Cancel, C::NotAllowed, None),
+    );
+    let mut liked = world();
+    let guard = liked.node("node").node.clone();
+    let kept = pubsub::decide::create_kept(&guard, &attachments, &liked.limits, liked.now);
+    liked.node("node").node = kept;
+    let stored = liked.nodes.remove("node").unwrap();
+    liked.nodes.insert(attachments.clone(), stored);
+    let attach = |id: &str, inside: &str| {
+        let payload = format!("<attachments xmlns='urn:xmpp:pubsub-attachments:1'>{inside}</attachments>");
+        Request::Publish { node: name(&attachments), item: Some(item(Some(id), &payload)), options: None }
+    };
+    liked.ask(STRANGER, &attach("romeo@montague.lit", "<noticed/>")).unwrap();
+    let forged = attach("nurse@capulet.lit", "<noticed/>");
+    all.expect(liked.ask(STRANGER, &forged), ("forged", Refusal::AttachmentId, Modify, C::BadRequest, None));
+    let word = attach("romeo@montague.lit", "<reactions><reaction>word</reaction></reactions>");
+    let case = ("no emoji", Refusal::InvalidAttachments(""), Modify, C::BadRequest, Some("invalid-payload"));
+    all.expect(liked.ask(STRANGER, &word), case);
+    let kinds = (0..=256).map(|number| (char::from_u32(0x1_f300 + number).unwrap().to_string().into(), 1));
+    let mut full = Summary { noticed: 0, reactions: kinds.collect() };
+    let more = full.change(&Attached::default(), &Attached::default());
+    all.expect(more, ("all kinds", Refusal::TooManyReactions, Cancel, C::ResourceConstraint, None));
 
     assert_eq!(all.provoked.len(), VARIANTS, "some refusal was never provoked; these were: {:?}", all.provoked);
 }

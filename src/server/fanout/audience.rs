@@ -121,7 +121,7 @@ impl Telling {
                 continue;
             }
             // Who lost access since it subscribed is not told (XEP-0163 section 7.1).
-            if !matches!(config.access_model, AccessModel::Open | AccessModel::Authorize)
+            if (job.held.guard.is_some() || !matches!(config.access_model, AccessModel::Open | AccessModel::Authorize))
                 && !self.may_read(job, &subscription.jid.to_bare()).await?
             {
                 continue;
@@ -185,7 +185,8 @@ impl Telling {
             Home::Account if entity != home => self.contacts.relation(home, entity).await?,
             Home::Account | Home::Service => Relation::default(),
         };
-        let standing = Standing { affiliation, is_subscribed: false, relation: &relation };
+        let is_subscribed = self.nodes.is_admitted(&job.held, entity).await?.unwrap_or(false);
+        let standing = Standing { affiliation, is_subscribed, relation: &relation };
         Ok(may_be_notified(&job.held.node.config, &standing))
     }
 

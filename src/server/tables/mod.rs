@@ -79,6 +79,10 @@ pub enum Table {
     Pending = 0x2b,
     /// end of the lease, node, subscriber -> home and node.
     LeaseExpiry = 0x2c,
+    /// node of comments, person -> which comment is that person's heart.
+    Hearts = 0x2d,
+    /// service, node of comments, author -> the post that says its comments are there.
+    CommentedPosts = 0x2e,
     /// account, place -> archived message.
     Archive = 0x30,
     /// account, contact, block -> nothing: where messages with the contact are.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pubsub::access::{Standing, may_see};
 use pubsub::config::AccessModel;
+use pubsub::profile::attachments::is_kept;
 use pubsub::request::{Relation, effective};
 use pubsub::{Caller, Home, Limits, Refusal, Request};
 use store::Fault;
@@ -128,7 +129,7 @@ impl Pep {
         let mut read = 0;
         let mut is_complete = false;
         while seen.len() < size && read < NODES_READ_MAX && !is_complete {
-            let page = self.nodes.of_home(account, after.as_deref(), 200).await?;
+            let page = self.listed_nodes(account, after.as_deref(), 200).await?;
             is_complete = page.len() < 200;
             for held in page {
                 read += 1;
@@ -159,8 +160,18 @@ impl Pep {
         held: &Held,
         relation: &Relation,
     ) -> Result<bool, Fault> {
+        let guarded = match is_kept(&held.node.name) {
+            true => self.nodes.held(&self.nodes.entry(account, &held.node.name)).await?,
+            false => None,
+        };
+        if guarded.is_none() && is_kept(&held.node.name) {
+            return Ok(false);
+        }
+        let held = guarded.as_deref().unwrap_or(held);
         let config = &held.node.config;
-        if caller.bare == *account || config.access_model == AccessModel::Open && held.node.tally.affiliations == 0 {
+        if caller.bare == *account
+            || config.access_model == AccessModel::Open && held.node.tally.affiliations == 0 && held.guard.is_none()
+        {
             return Ok(true);
         }
         let stored = self.nodes.affiliation(held, &caller.bare).await?;

@@ -112,6 +112,8 @@ impl Pep {
         let decision = expire(&held.node, &expired);
         let carried = self.carry_out(&entry, &Arc::clone(&held), decision).await;
         drop(turnstile);
+        let ids = expired.into_iter().map(|head| head.id).collect();
+        self.forget_expired(home, name, ids).await;
         carried
     }
 }

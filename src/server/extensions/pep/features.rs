@@ -43,6 +43,7 @@ pub(super) const COMMON: &[&str] = &[
     "http://jabber.org/protocol/pubsub#subscribe",
     "http://jabber.org/protocol/pubsub#subscription-notifications",
     "http://jabber.org/protocol/pubsub#subscription-options",
+    ns::ATTACHMENTS,
     ns::RSM,
     ns::SOCIAL_FEED,
     ns::MICROBLOG,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::{AccessModel, SendLast};
+use pubsub::profile::attachments::is_kept;
 use pubsub::request::{Relation, effective};
 use pubsub::{Affiliation, Caller, Home, Request, SubscriptionState};
 use store::Fault;
@@ -291,6 +292,12 @@ impl Pep {
                 }
             };
             for held in nodes {
+                if is_kept(&held.node.name) {
+                    if self.drop_node(account, &held.node.name).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 let request = Request::Delete { node: held.node.name.clone(), redirect: None };
                 if self.do_change(account, &caller, request).await.is_err() {
                     return;

@@ -227,7 +227,7 @@ impl Pep {
                 Vec::from_iter((affiliation != Affiliation::None).then(|| (Box::from(node), affiliation)))
             }
             _ if owns_home => {
-                let nodes = self.nodes.of_home(home, None, rows_max).await?;
+                let nodes = self.listed_nodes(home, None, rows_max).await?;
                 nodes.into_iter().map(|held| (Box::from(&*held.node.name), Affiliation::Owner)).collect()
             }
             _ => self.nodes.own_affiliations(&caller.bare, home, rows_max).await?,

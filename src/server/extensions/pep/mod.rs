@@ -7,9 +7,11 @@
 mod approval;
 mod contacts;
 mod discovery;
+mod ensemble;
 mod expiry;
 mod features;
 mod last;
+mod likes;
 mod lists;
 mod pending;
 mod public;
@@ -54,6 +56,7 @@ pub struct Pep {
     /// Held by who changes several of an account's nodes at once.
     turns: Turns,
     timeline: Arc<Timeline>,
+    storms: likes::storms::Storms,
 }
 
 static SPEC: Spec = Spec {
@@ -64,7 +67,9 @@ static SPEC: Spec = Spec {
         Xep::partial(163, "1.2.2"),
         Xep::complete(223, "1.1.1"),
         Xep::partial(277, "0.6.5"),
+        Xep::partial(470, "0.2.0"),
         Xep::partial(472, "0.2.1"),
+        Xep::complete(501, "0.2.0"),
     ],
     config: service::EXAMPLE,
 };
@@ -98,7 +103,8 @@ impl Pep {
         let fanout = Fanout::start(router.clone(), Arc::clone(&nodes), Arc::clone(&contacts), Arc::clone(&ids));
         let (accounts, clock) = (Arc::clone(accounts), Arc::clone(&kit.clock));
         let turns = Turns::default();
-        Arc::new(Self {
+        let (storms, bell) = likes::storms::Storms::new();
+        let pep = Arc::new(Self {
             router,
             nodes,
             fanout,
@@ -111,7 +117,10 @@ impl Pep {
             mirrors,
             turns,
             timeline,
-        })
+            storms,
+        });
+        likes::storms::watch(&pep, bell);
+        pep
     }
 
     /// The bounds in a home of that kind.

@@ -114,6 +114,7 @@ impl Pep {
         if home_of(&asked.to) == Home::Account && request.node().is_some_and(|node| **node == *ns::TIMELINE) {
             return self.timeline.answer(&asked, &request).await;
         }
+        let request = Self::named(&asked.to, request);
         let caller = Caller::new(asked.caller.jid.clone());
         public::may_ask(&request).map_err(|refusal| refusal.to_error())?;
         if request.is_change() {
@@ -121,7 +122,7 @@ impl Pep {
             let subscription = self.subscription_in(&asked, &caller, &request).await?;
             let changed = match self.mirror_of(&asked.to, &request) {
                 Some(mirror) => self.change_in_step(mirror.as_ref(), &asked.to, &caller, &request).await,
-                None => self.change(&asked.to, &caller, request).await,
+                None => self.change_whole(&asked.to, &caller, request).await,
             };
             let changed = match changed {
                 Err(Failure::Refused(Refusal::Unmodified(entries))) => return self.unmodified(&asked, *entries).await,
@@ -245,7 +246,7 @@ impl Pep {
 
     /// A change that the house itself makes in the caller's name, and tells of.
     pub(super) async fn do_change(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
-        self.change(home, caller, request).await?.tell();
+        self.change_whole(home, caller, request).await?.tell();
         Ok(())
     }
 
@@ -382,6 +383,7 @@ impl Pep {
         if needs.relation {
             view.relation = self.contacts.relation(&entry.home, &caller.bare).await?;
         }
+        view.admitted = self.nodes.is_admitted(held, &caller.bare).await?;
         let rows_max = self.limits.subscriptions_per_jid_max;
         if let Some(bare) = &needs.subscriptions_of {
             view.subscriptions = self.nodes.subscriptions_of(held, bare, rows_max).await?;

@@ -5,22 +5,19 @@
 //! so that what it reads is still so when everything is committed. What follows is not asked about again: there is no
 //! way round in a circle.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use pubsub::request::{ItemsQuery, Values};
-use pubsub::{Caller, Change, Item, Node, Notice, Request, Timestamp, decide};
-use store::{Batch, CommitError, Fault, Receipt};
-use tokio::sync::oneshot;
+use pubsub::{Caller, Item, Node, Request, decide};
+use store::{Batch, Fault, Receipt};
 use xmpp::{BareJid, Element, Jid};
 
-use super::serve::{ATTEMPTS, Changed, Failure, broken};
-use super::{Pep, home_of};
+use super::Pep;
+use super::ensemble::{Ensemble, lock};
+use super::serve::{ATTEMPTS, Changed, Failure};
 use crate::extension::BoxFuture;
-use crate::fanout::Job;
-use crate::tables::nodes::{Entry, Held, Number, Step};
 
 /// A future that borrows.
 pub type Borrowed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -80,32 +77,6 @@ impl Done {
         if let Some(after) = self.after {
             after.await;
         }
-    }
-}
-
-/// A node on its way through several decisions.
-struct Draft {
-    entry: Arc<Entry>,
-    held: Option<Arc<Held>>,
-    node: Option<Node>,
-    changes: Vec<Change>,
-    notices: Vec<Notice>,
-}
-
-impl Draft {
-    /// What the next decision about the node must know of this one.
-    fn note(&mut self, changes: Vec<Change>, notices: Vec<Notice>) {
-        for change in &changes {
-            match (change, &mut self.node) {
-                (Change::CreateNode(node), _) => self.node = Some(node.clone()),
-                (Change::DeleteNode, _) => self.node = None,
-                (Change::Tally(tally), Some(node)) => node.tally = *tally,
-                (Change::Configure(config), Some(node)) => node.config = Arc::new(config.clone()),
-                _ => {}
-            }
-        }
-        self.changes.extend(changes);
-        self.notices.extend(notices);
     }
 }
 
@@ -190,69 +161,16 @@ impl Pep {
         requests: &[(&Caller, &Request)],
         batch: Batch,
     ) -> Result<Option<(Option<Receipt>, Option<Changed>)>, Failure> {
-        let mut drafts: BTreeMap<&str, Draft> = BTreeMap::new();
-        for name in requests.iter().filter_map(|(_, request)| request.node()) {
-            let entry = self.nodes.entry(home, name);
-            let draft = Draft { entry, held: None, node: None, changes: Vec::new(), notices: Vec::new() };
-            drafts.entry(name).or_insert(draft);
-        }
-        // Everybody who needs several turnstiles takes them in the order of their names.
-        let entries: Vec<Arc<Entry>> = drafts.values().map(|draft| Arc::clone(&draft.entry)).collect();
-        let mut turnstiles = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            turnstiles.push(entry.turnstile.lock().await);
-        }
-        for draft in drafts.values_mut() {
-            draft.held = self.nodes.held(&draft.entry).await?;
-            draft.node = draft.held.as_ref().map(|held| held.node.clone());
-        }
-        // As for a single change.
-        let feeder = self.timeline.feeder();
-        let reservation = feeder.reserve().await?;
-        let now = Timestamp(reservation.time());
+        let names = requests.iter().filter_map(|(_, request)| request.node());
+        let entries = self.entries(names.map(|name| (home, &**name)));
+        let turnstiles = lock(&entries).await;
+        let mut ensemble = Ensemble::load(self, &entries).await?;
         let mut reply = None;
         for (caller, request) in requests {
-            let Some(draft) = request.node().and_then(|name| drafts.get_mut(&**name)) else { continue };
-            let mut view = self.view(&draft.entry, draft.held.as_deref(), request, caller).await?;
-            view.node.clone_from(&draft.node);
-            let decision = decide(&view, caller, request, now)?;
-            reply.get_or_insert(decision.reply);
-            draft.note(decision.changes, decision.notices);
+            let Some(at) = request.node().and_then(|name| ensemble.place(home, name)) else { continue };
+            reply.get_or_insert(ensemble.decide(at, caller, request).await?);
         }
-        let mut changed: Vec<&Draft> = drafts.values().filter(|draft| !draft.changes.is_empty()).collect();
-        let mut steps = Vec::with_capacity(changed.len());
-        for draft in &changed {
-            let mut number = Number::default();
-            self.ids.fill(&mut number);
-            let (entry, held) = (draft.entry.as_ref(), draft.held.as_deref());
-            steps.push(Step { entry, held, changes: &draft.changes, number });
-        }
-        let (receipt, after) = match self.nodes.commit_together(&steps, batch, self.clock.now()).await {
-            Ok((receipt, after)) => (receipt, after),
-            Err(CommitError::Conflict(_)) => return Ok(None),
-            Err(error) => return Err(broken(error).into()),
-        };
-        let landing: Vec<_> = changed
-            .iter()
-            .zip(&after)
-            .filter_map(|(draft, after)| Some(feeder.landing(&draft.entry, after.as_ref()?, &draft.changes)))
-            .collect();
-        drop(reservation);
-        for jobs in landing {
-            feeder.write(jobs).await;
-        }
-        let mut goes = Vec::new();
-        let mut jobs: Vec<(&Draft, Option<Arc<Held>>)> = changed.drain(..).zip(after).collect();
-        jobs.extend(drafts.values().filter(|draft| draft.changes.is_empty()).map(|draft| (draft, None)));
-        for (draft, after) in jobs {
-            let Some(held) = after.or_else(|| draft.held.clone()).filter(|_| !draft.notices.is_empty()) else {
-                continue;
-            };
-            let (go, gone) = oneshot::channel();
-            let (entry, notices) = (Arc::clone(&draft.entry), draft.notices.clone());
-            self.fanout.queue(Job { entry, held, home: home_of(home), notices, go: gone }).await;
-            goes.push(go);
-        }
+        let Some((receipt, goes)) = ensemble.commit(batch).await? else { return Ok(None) };
         drop(turnstiles);
         Ok(Some((Some(receipt), reply.map(|reply| Changed { reply, go: None, goes, after: None }))))
     }

@@ -44,7 +44,8 @@ impl Stage {
         let clock = Arc::new(SimulatedClock::new(NOW));
         // Another house over the same store draws other numbers.
         let ids = Arc::new(SeededIds::new(1 + store.stats().commits));
-        let config = Config::parse(text, None).unwrap();
+        let hosts = "[[host]]\ndomain = \"example.net\"\n[[host]]\ndomain = \"example.com\"\n";
+        let config = Config::parse(&format!("{hosts}{text}"), None).unwrap();
         let mut sections = config.sections.clone();
         let sessions = Sessions::new(SessionLimits {
             sessions_per_account_max: 10,
@@ -138,7 +139,7 @@ impl Actor<'_> {
         .await
     }
 
-    async fn own(&self, kind: &str, inside: &str) -> String {
+    pub(super) async fn own(&self, kind: &str, inside: &str) -> String {
         let to = self.session.jid.bare();
         self.ask(&format!(
             "<iq type='{kind}' id='o' to='{to}'>\
@@ -147,7 +148,7 @@ impl Actor<'_> {
         .await
     }
 
-    async fn post(&self, id: &str, title: &str) -> String {
+    pub(super) async fn post(&self, id: &str, title: &str) -> String {
         let to = self.session.jid.bare().to_string();
         self.set(
             &to,
@@ -160,7 +161,7 @@ impl Actor<'_> {
     }
 }
 
-async fn befriend(one: &Actor<'_>, other: &Actor<'_>) {
+pub(super) async fn befriend(one: &Actor<'_>, other: &Actor<'_>) {
     let (here, there) = (one.session.jid.bare(), other.session.jid.bare());
     one.send(&format!("<presence to='{there}' type='subscribe'/>")).await;
     other.send(&format!("<presence to='{here}' type='subscribed'/>")).await;

@@ -233,11 +233,11 @@ impl Nodes {
         }
     }
 
-    /// The node, if it exists.
+    /// The node, if it is in the store; see [`Nodes::held`].
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn held(&self, entry: &Entry) -> Result<Option<Arc<Held>>, Fault> {
+    pub async fn stored(&self, entry: &Entry) -> Result<Option<Arc<Held>>, Fault> {
         let generation = {
             let known = entry.known();
             if let Some(node) = &known.node {
@@ -359,10 +359,11 @@ impl Nodes {
     /// # Errors
     /// When the store fails.
     pub async fn affiliation(&self, held: &Held, bare: &BareJid) -> Result<Affiliation, Fault> {
-        if held.node.tally.affiliations == 0 {
+        let (number, count) = held.affiliated();
+        if count == 0 {
             return Ok(Affiliation::None);
         }
-        load::affiliation(self.store.as_ref(), &held.number, bare).await
+        load::affiliation(self.store.as_ref(), number, bare).await
     }
 
     /// Affiliations that follow `after`, by address.
@@ -375,7 +376,7 @@ impl Nodes {
         after: Option<&BareJid>,
         rows_max: usize,
     ) -> Result<Vec<(BareJid, Affiliation)>, Fault> {
-        load::affiliations(self.store.as_ref(), &held.number, after, rows_max).await
+        load::affiliations(self.store.as_ref(), held.affiliated().0, after, rows_max).await
     }
 
     /// The subscriptions of a bare address and its resources.

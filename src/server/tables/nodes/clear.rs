@@ -35,7 +35,9 @@ pub(super) async fn clear_remains(store: &dyn Store, now: u64) -> Result<(), Com
                 Work::Node => {
                     clear_items(store, &number, upto).await?;
                     clear_entities(store, &number, &remains.home, &remains.name).await?;
-                    for table in [Table::ItemIds, Table::Subscriptions, Table::Pending, Table::Affiliations] {
+                    for table in
+                        [Table::ItemIds, Table::Subscriptions, Table::Pending, Table::Affiliations, Table::Hearts]
+                    {
                         delete_range(store, rows_of(table, &number)).await?;
                     }
                 }
@@ -52,7 +54,7 @@ pub(super) async fn clear_remains(store: &dyn Store, now: u64) -> Result<(), Com
 
 /// Deletes items up to a position, and their ids unless a newer item has taken one over.
 async fn clear_items(store: &dyn Store, number: &Number, upto: u64) -> Result<(), CommitError> {
-    let whole = Held { node: nobodys_node()?, number: *number, floor: 0 };
+    let whole = Held { node: nobodys_node()?, number: *number, floor: 0, guard: None };
     loop {
         let between = Between { after: 0, before: Some(upto.saturating_add(1)) };
         let (found, is_complete) = items(store, &whole, between, false, Page::rows(PAGE)).await?;

@@ -17,6 +17,8 @@
 //! home, owner, 2                      -> how many addresses it left behind
 //! home, name                          -> who deleted the node, the address it left behind
 //! number, bare address, resource      -> nothing: the subscription is pending
+//! number, bare address                -> which comment is that person's heart
+//! service, name, author               -> the post that says its comments are there
 //! ```
 //!
 //! A node's number is drawn when it is created and never used again, so what is left of a deleted node can be cleared
@@ -26,7 +28,9 @@
 mod cache;
 mod clear;
 mod follows;
+mod guard;
 mod leases;
+mod likes;
 mod load;
 mod recent;
 mod row;
@@ -34,6 +38,7 @@ mod save;
 mod together;
 
 pub use cache::{Entry, Nodes, NodesLimits};
+pub use guard::Guard;
 pub use leases::Lapsed;
 pub use load::{Created, Follow, Subscribers, SubscriptionRow};
 pub use recent::Recent;
@@ -58,6 +63,8 @@ pub struct Held {
     pub number: Number,
     /// Items up to this sequence number are gone.
     pub floor: u64,
+    /// The node that decides who may read this one, if another does; never stored.
+    pub guard: Option<Guard>,
 }
 
 const NODE: u8 = 0;

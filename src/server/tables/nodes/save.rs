@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pubsub::config::Bound;
+use pubsub::profile::attachments::is_kept;
 use pubsub::{Affiliation, Change, Item, Subscription, SubscriptionState, Timestamp};
 use store::{Batch, Fault, Page, Store};
 use xmpp::{BareJid, Jid};
@@ -58,6 +59,11 @@ pub(super) struct Ground<'a> {
     pub(super) now: u64,
 }
 
+/// What a node counts among the nodes of its home: what the service keeps of its own accord is nobody's.
+fn counted(name: &str) -> i64 {
+    i64::from(!is_kept(name))
+}
+
 struct Draft<'a> {
     ground: Ground<'a>,
     plan: Plan,
@@ -94,8 +100,8 @@ impl Draft<'_> {
                 if let Some((owner, _)) = moved(self.ground.store, home, name).await? {
                     self.plan.batch.delete(moved_key(home, name)).add(creator_key(home, &owner, COUNT_MOVED), -1);
                 }
-                self.plan.batch.expect_absent(node_key(home, name)).add(home_key(home), 1);
-                self.plan.held = Some(Held { node: node.clone(), number: self.ground.number, floor: 0 });
+                self.plan.batch.expect_absent(node_key(home, name)).add(home_key(home), counted(name));
+                self.plan.held = Some(Held { node: node.clone(), number: self.ground.number, floor: 0, guard: None });
                 self.plan.changes_audience = true;
                 self.is_configured = true;
             }
@@ -116,7 +122,8 @@ impl Draft<'_> {
             }
             Change::DeleteNode => {
                 let Some(held) = self.plan.held.take() else { return Ok(()) };
-                self.plan.batch.delete(node_key(home, name)).delete(tally_key(home, name)).add(home_key(home), -1);
+                self.plan.batch.delete(node_key(home, name)).delete(tally_key(home, name));
+                self.plan.batch.add(home_key(home), -counted(name));
                 self.remain(&held.number, u64::MAX, Work::Node);
                 self.plan.changes_audience = true;
             }
@@ -270,7 +277,7 @@ impl Draft<'_> {
         let before = self.ground.held.map(|held| &held.node);
         let after = self.plan.held.as_ref().map(|held| &held.node);
         let Some(creator) = after.or(before).map(|node| &node.creator) else { return };
-        if self.ground.home.localpart().is_some() {
+        if self.ground.home.localpart().is_some() || is_kept(self.ground.name) {
             return;
         }
         let home = self.ground.home.as_str();

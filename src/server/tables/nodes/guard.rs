@@ -1,0 +1,91 @@
+//! Nodes whose readers are another node's readers: what is attached to items, and the sums of it (XEP-0470 section 4.2).
+//!
+//! Their access is never stored. It is looked up where it belongs each time, so it cannot be out of step: who is shut
+//! out of a feed is shut out of its likes at once, and where there is no feed any more there are no likes.
+
+use std::sync::Arc;
+
+use pubsub::config::AccessModel;
+use pubsub::profile::attachments::{self, is_kept};
+use pubsub::{NodeConfig, SubscriptionState};
+use store::Fault;
+use xmpp::BareJid;
+
+use super::{Entry, Held, Nodes, Number};
+
+/// The node that decides who may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Its number: its affiliations and subscriptions count.
+    pub number: Number,
+    /// How many affiliations it has.
+    pub affiliations: u64,
+}
+
+/// Subscriptions of one address looked at.
+const SUBSCRIPTIONS_MAX: usize = 100;
+
+impl Nodes {
+    /// The node, if it exists. One that follows another's access does not exist without that one, and has its access.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn held(&self, entry: &Entry) -> Result<Option<Arc<Held>>, Fault> {
+        if !is_kept(&entry.name) {
+            return self.stored(entry).await;
+        }
+        let Some(name) = attachments::guard(&entry.home, &entry.name) else { return Ok(None) };
+        let Some(held) = self.stored(entry).await? else { return Ok(None) };
+        let Some(guard) = self.stored(&self.entry(&entry.home, &name)).await? else { return Ok(None) };
+        Ok(Some(guarded(held, &guard)))
+    }
+
+    /// Whether an entity is subscribed to the node that decides who may read this one, if another does; asked only where
+    /// that is what decides.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_admitted(&self, held: &Held, bare: &BareJid) -> Result<Option<bool>, Fault> {
+        let Some(guard) = held.guard else { return Ok(None) };
+        if held.node.config.access_model != AccessModel::Authorize {
+            return Ok(Some(false));
+        }
+        let rows = super::load::subscriptions_of(self.store.as_ref(), &guard.number, bare, SUBSCRIPTIONS_MAX).await?;
+        Ok(Some(rows.iter().any(|one| one.state == SubscriptionState::Subscribed)))
+    }
+}
+
+/// `held` with the access of `guard`.
+pub(super) fn guarded(held: Arc<Held>, guard: &Held) -> Arc<Held> {
+    let now = Guard { number: guard.number, affiliations: guard.node.tally.affiliations };
+    let (theirs, ours) = (&guard.node.config, &held.node.config);
+    let is_same =
+        theirs.access_model == ours.access_model && theirs.roster_groups_allowed == ours.roster_groups_allowed;
+    if is_same && held.guard == Some(now) {
+        return held;
+    }
+    let mut held = Held::clone(&held);
+    held.guard = Some(now);
+    if !is_same {
+        held.node.config = Arc::new(NodeConfig {
+            access_model: theirs.access_model,
+            roster_groups_allowed: theirs.roster_groups_allowed.clone(),
+            ..(**ours).clone()
+        });
+    }
+    Arc::new(held)
+}
+
+impl Held {
+    /// Where the affiliations that count are, and how many.
+    pub(super) fn affiliated(&self) -> (&Number, u64) {
+        let own = (&self.number, self.node.tally.affiliations);
+        self.guard.as_ref().map_or(own, |guard| (&guard.number, guard.affiliations))
+    }
+
+    /// A node that is about to be: one that `guard` decides about.
+    #[must_use]
+    pub fn coming(node: pubsub::Node, number: Number, guard: &Self) -> Arc<Self> {
+        guarded(Arc::new(Self { node, number, floor: 0, guard: None }), guard)
+    }
+}
