@@ -80,6 +80,17 @@ pub struct Item {
 }
 
 impl Item {
+    /// What must be known of it when it goes.
+    #[must_use]
+    pub fn head(&self) -> ItemHead {
+        ItemHead {
+            sequence: self.sequence,
+            id: self.id.clone(),
+            publisher: self.publisher.clone(),
+            published: self.published,
+        }
+    }
+
     /// Whether the item has outlived `pubsub#item_expire`. It is not shown from then on, and removed soon.
     #[must_use]
     pub fn is_expired(&self, config: &NodeConfig, now: Timestamp) -> bool {

@@ -20,15 +20,6 @@ use super::recent::{self, Recent};
 use super::save::{Ground, Plan, RecentStep, plan};
 use super::{Held, Number};
 
-fn head_of(item: &Item) -> ItemHead {
-    ItemHead {
-        sequence: item.sequence,
-        id: item.id.clone(),
-        publisher: item.publisher.clone(),
-        published: item.published,
-    }
-}
-
 /// Bounds on what is kept in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct NodesLimits {
@@ -338,7 +329,7 @@ impl Nodes {
         let known = entry.known();
         let recent = known.recent.as_ref()?;
         match recent.find(id) {
-            Some(item) => Some(Some(head_of(item))),
+            Some(item) => Some(Some(item.head())),
             None if recent.is_all() => Some(None),
             None => None,
         }
@@ -351,7 +342,7 @@ impl Nodes {
     pub async fn oldest(&self, held: &Held) -> Result<Option<ItemHead>, Fault> {
         let between = Between { after: 0, before: None };
         let (items, _) = load::items(self.store.as_ref(), held, between, false, Page::rows(1)).await?;
-        Ok(items.first().map(head_of))
+        Ok(items.first().map(Item::head))
     }
 
     /// The stored affiliation of an entity.

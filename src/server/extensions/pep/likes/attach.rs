@@ -182,12 +182,7 @@ impl Pep {
             ensemble.create(at, node, &target.held);
         }
         let Some(node) = ensemble.node(at) else { return Ok(()) };
-        let head = previous.map(|item| pubsub::model::ItemHead {
-            sequence: item.sequence,
-            id: item.id.clone(),
-            publisher: item.publisher.clone(),
-            published: item.published,
-        });
+        let head = previous.map(|item| item.head());
         let is_told = self.storms.is_calm(home, &name, id);
         let decision = resummarize(node, id, head.as_ref(), summary.write(), home, ensemble.now(), is_told);
         ensemble.note(at, decision);
