@@ -54,6 +54,11 @@ class Dino:
         self.screen.fill(self.title)
         self.screen.types(text)
 
+    def history(self):
+        """The texts it keeps, as often as it shows them."""
+        with sqlite3.connect(f"file:{self.store}?mode=ro", uri=True) as store:
+            return [text for text, in store.execute("SELECT body FROM message WHERE body IS NOT NULL")]
+
     def stanzas(self):
         """Every stanza so far, as it printed them: `<{namespace}:name {namespace}:attribute='…'>`, indented."""
         pieces = re.findall(r"(?ms)^XMPP (OUT|IN) \[[^\n]*\n(.*?)\n\n", self.screen.read(f"dino-{self.runs}"))

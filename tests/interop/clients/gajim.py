@@ -72,6 +72,11 @@ class Gajim:
     def open_chat(self, jid):
         self.screen.call(as_somebody(["gajim", "--config-path", self.config, f"xmpp:{jid}?message"]), check=False)
 
+    def history(self):
+        """The texts it keeps, as often as it shows them."""
+        with sqlite3.connect(f"file:{self.config}/logs.db?mode=ro", uri=True) as store:
+            return [text for text, in store.execute("SELECT message FROM logs WHERE message IS NOT NULL")]
+
     def stanzas(self):
         """Every stanza so far, as it logged them."""
         pieces = re.findall(r"(?ms)^.*?::::: DATA (SENT|RECEIVED) ::::\n\n(.*?)\n\n(?=\d\d/\d\d/)",

@@ -10,7 +10,7 @@ class Relay:
 
     def __init__(self, address, target, ports):
         self.address, self.target, self.ports = address, target, ports
-        self.lock, self.pairs, self.listeners, self.is_open = threading.Lock(), [], [], True
+        self.lock, self.pairs, self.listeners = threading.Lock(), [], []
 
     def __enter__(self):
         for port in self.ports:
@@ -31,8 +31,6 @@ class Relay:
             except OSError:
                 return
             try:
-                if not self.is_open:
-                    raise OSError
                 far = socket.create_connection((self.target, port), timeout=5)
                 far.settimeout(None)
             except OSError:
@@ -41,7 +39,16 @@ class Relay:
             with self.lock:
                 self.pairs.append((near, far))
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=pass_on, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self.pass_on, args=(source, sink, (near, far)), daemon=True).start()
+
+    def pass_on(self, source, sink, pair):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            with self.lock:
+                # An end is passed on, unless it is that of a connection that is cut: that one is not closed but lost.
+                if pair in self.pairs:
+                    sink.shutdown(socket.SHUT_WR)
 
     def cut(self):
         """Resets every connection; what was on its way is lost. How many there were."""
@@ -52,14 +59,6 @@ class Relay:
                 reset(wire)
         return len(pairs)
 
-    @contextlib.contextmanager
-    def outage(self):
-        """Nothing gets through during the `with` block."""
-        self.is_open = False
-        self.cut()
-        yield
-        self.is_open = True
-
 
 def reset(wire):
     with contextlib.suppress(OSError):
@@ -68,12 +67,3 @@ def reset(wire):
         # Whoever reads from it is woken.
         wire.shutdown(socket.SHUT_RD)
     wire.close()
-
-
-def pass_on(source, sink):
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for wire in (source, sink):
-        with contextlib.suppress(OSError):
-            wire.shutdown(socket.SHUT_WR)
