@@ -81,14 +81,31 @@ impl Changed {
     }
 }
 
-/// Who asks for the feed of somebody else, if that is what is asked.
-fn follows(home: &BareJid, caller: &Caller, request: &Request) -> Option<xmpp::Jid> {
-    let Request::Subscribe { node, .. } = request else { return None };
-    let is_feed = &**node == ns::MICROBLOG && home.localpart().is_some();
-    (is_feed && caller.bare != *home).then(|| xmpp::Jid::from(&caller.bare))
-}
+/// Nodes in which others say something about what somebody published: comments (XEP-0277), attachments (XEP-0470).
+const ABOUT: [&str; 2] = ["urn:xmpp:microblog:0:comments/", "urn:xmpp:pubsub-attachments:"];
 
 impl Pep {
+    /// What a change means to somebody else than its caller, and to whom: a follower, a comment, a reaction.
+    async fn happens(&self, home: &BareJid, caller: &Caller, request: &Request) -> Option<(OccasionKind, BareJid)> {
+        let (kind, node) = match request {
+            Request::Subscribe { node, .. } if &**node == ns::MICROBLOG => (OccasionKind::Follow, node),
+            Request::Publish { node, item: Some(_), .. } if ABOUT.iter().any(|about| node.starts_with(about)) => {
+                (OccasionKind::Mention, node)
+            }
+            _ => return None,
+        };
+        let whose = match home.localpart() {
+            Some(_) => home.clone(),
+            // In a service whoever made the node asked for it.
+            None => {
+                let entry = self.nodes.entry(home, node);
+                self.nodes.held(&entry).await.ok()??.node.creator.clone()
+            }
+        };
+        let is_ours = self.router.upgrade().is_some_and(|router| router.serves(whose.domain()));
+        (is_ours && whose != caller.bare).then_some((kind, whose))
+    }
+
     pub(super) async fn get(self: Arc<Self>, asked: Asked) -> Answer {
         let request = wire::parse(false, &asked.open()?);
         self.serve(asked, request, ns::PUBSUB).await
@@ -118,7 +135,7 @@ impl Pep {
         let caller = Caller::new(asked.caller.jid.clone());
         public::may_ask(&request).map_err(|refusal| refusal.to_error())?;
         if request.is_change() {
-            let follows = follows(&asked.to, &caller, &request);
+            let happens = self.happens(&asked.to, &caller, &request).await;
             let subscription = self.subscription_in(&asked, &caller, &request).await?;
             let changed = match self.mirror_of(&asked.to, &request) {
                 Some(mirror) => self.change_in_step(mirror.as_ref(), &asked.to, &caller, &request).await,
@@ -132,9 +149,10 @@ impl Pep {
                 self.note_public(&asked.to, &caller, &request, &changed.reply, is_public).await;
             }
             let answer = self.answer_change(&asked, changed, namespace).await;
-            if let (Some(follower), Some(router)) = (follows, self.router.upgrade()) {
-                let occasion = Occasion::new(OccasionKind::Follow, &follower);
-                router.tell(|listener| listener.deserves_waking(&asked.to, &occasion)).await;
+            if let (Some((kind, account)), Some(router)) = (happens, self.router.upgrade()) {
+                let from = xmpp::Jid::from(&caller.bare);
+                let occasion = Occasion::new(kind, &from);
+                router.tell(|listener| listener.deserves_waking(&account, &occasion)).await;
             }
             return answer;
         }
