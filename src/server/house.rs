@@ -16,11 +16,11 @@ use crate::extensions;
 use crate::net::c2s::{self, Door};
 use crate::net::connection::Transport;
 use crate::net::listen::{self, Admission};
-use crate::net::resume;
 use crate::net::seek::Seeker;
 use crate::net::streams::Streams;
 use crate::net::tls::Tls;
 use crate::net::trust::Trust;
+use crate::net::{restore, resume};
 use crate::router::Router;
 use crate::runtime::{
     self, Clock, Dialer, DnsResolver, Ids, Resolver, ScriptedDialer, ScriptedResolver, Switch, SystemClock, SystemIds,
@@ -139,7 +139,7 @@ impl House {
         let admission_components = Admission::new(section.connections_max, section.connections_per_address_max);
         let federation = federate(&config, &world, &router, &tls).await?;
         let World { clock, ids, store, resolver, dialer } = world;
-        Ok(Arc::new(Self {
+        let house = Arc::new(Self {
             config,
             router,
             accounts,
@@ -156,7 +156,9 @@ impl House {
             admission,
             admission_s2s,
             admission_components,
-        }))
+        });
+        restore::restore(&house).await?;
+        Ok(house)
     }
 
     /// Builds all that `config` asks for over an empty memory, and throws it away: whether every section has an
@@ -241,6 +243,9 @@ impl House {
     pub async fn keep(self: Arc<Self>) {
         for round in 1_u32.. {
             runtime::pause(ROUND).await;
+            if round == 1 {
+                restore::look_around(&self).await;
+            }
             self.tidy();
             if round % ROUNDS_A_MINUTE == 0 {
                 let now = self.clock.now();
@@ -250,6 +255,12 @@ impl House {
                 }
             }
         }
+    }
+
+    /// Ends the streams of all sessions (RFC 6120 section 4.9.3.19). Those that can be resumed are written down, for the
+    /// house that is built next on the same memory. Nobody may come in any more.
+    pub async fn close_sessions(self: &Arc<Self>) {
+        restore::close(self).await;
     }
 
     /// One round: give up on questions, ask silent clients for a sign of life.
@@ -429,13 +440,7 @@ impl Server {
         for task in &self.tasks {
             task.abort();
         }
-        for session in self.house.router.sessions.all() {
-            if session.is_resumable() {
-                drop(session.mailbox.cut(Condition::SystemShutdown));
-            } else {
-                session.mailbox.close(Some(Condition::SystemShutdown));
-            }
-        }
+        self.house.close_sessions().await;
         let goodbye = async {
             while self.house.admission.count() > 0 {
                 runtime::pause(Duration::from_millis(20)).await;

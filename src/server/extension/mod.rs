@@ -196,6 +196,9 @@ pub trait Presences: Send + Sync + 'static {
     /// The stream of `session` is gone and will not be resumed: whoever saw it must hear of it (section 4.5), then it is
     /// unbound, and what is left in its mailbox finds another way.
     fn ended(&self, session: Arc<Session>) -> BoxFuture<()>;
+    /// `session` was taken over from a server that stopped, and its contacts elsewhere are not known to this one: they
+    /// are asked for their presence (section 4.3.1).
+    fn restored(&self, session: Arc<Session>) -> BoxFuture<()>;
     /// Resolves when what was decided about subscriptions until now is durable.
     fn settled(&self) -> BoxFuture<()>;
 }

@@ -4,6 +4,7 @@ pub mod c2s;
 pub mod certificate;
 pub mod connection;
 pub mod listen;
+pub mod restore;
 pub mod resume;
 pub mod seek;
 pub mod streams;

@@ -14,6 +14,7 @@ use xmpp::stream::acks::Acks;
 use xmpp::stream::{Condition, Enabled, ResumeFailed, Resumed};
 use xmpp::{BareJid, FullJid, StanzaError};
 
+use super::restore;
 use crate::config::ResourceConflict;
 use crate::house::House;
 use crate::runtime::Timestamp;
@@ -41,7 +42,8 @@ pub fn enable(house: &House, session: &Session, resume: bool, max: Option<u32>) 
         return Enabled::default();
     }
     let id: Box<str> = house.ids.id().into();
-    session.state().resumable = Some(Box::new(Resumable { id: id.clone(), seconds_max, detached: None }));
+    session.state().resumable =
+        Some(Box::new(Resumable { id: id.clone(), seconds_max, detached: None, is_written: false }));
     Enabled { id: Some(id), max: Some(seconds_max), location: None }
 }
 
@@ -62,7 +64,13 @@ pub async fn resume(house: &Arc<House>, account: &BareJid, previd: &str, h: u32)
         end(house, &session, Some(detached.acks)).await;
         return Err(gone());
     }
+    let before = detached.clone();
     match detached.acks.acked(h) {
+        Ok(_) if !restore::forget(house, &session).await => {
+            // As it was: the next try may find the store well.
+            put_back(&session, before);
+            Err(ResumeFailed::Failed { h: None, error: StanzaError::internal_server_error() })
+        }
         Ok(acked) => {
             detached.acks.resume();
             session.mailbox.attach(acked);
@@ -72,11 +80,15 @@ pub async fn resume(house: &Arc<House>, account: &BareJid, previd: &str, h: u32)
             Ok(Resumption { session, resumed })
         }
         Err(error) => {
-            if let Some(resumable) = &mut session.state().resumable {
-                resumable.detached = Some(detached);
-            }
+            put_back(&session, detached);
             Err(ResumeFailed::Impossible(error))
         }
+    }
+}
+
+fn put_back(session: &Session, detached: Detached) {
+    if let Some(resumable) = &mut session.state().resumable {
+        resumable.detached = Some(detached);
     }
 }
 
@@ -126,6 +138,7 @@ pub fn detach(house: &House, session: &Session, acks: Option<&Acks>, unacked: Ve
 pub async fn end(house: &Arc<House>, session: &Arc<Session>, acks: Option<Acks>) {
     session.mailbox.close(None);
     let resumable = session.state().resumable.take();
+    let is_written = resumable.as_ref().is_some_and(|resumable| resumable.is_written);
     if let (Some(resumable), Some(acks)) = (resumable, acks) {
         house.router.sessions.ended.remember(session.jid.bare(), resumable.id, acks.h());
     }
@@ -135,6 +148,9 @@ pub async fn end(house: &Arc<House>, session: &Arc<Session>, acks: Option<Acks>)
     }
     house.router.sessions.unbind(session);
     session.mailbox.finish();
+    if is_written {
+        restore::forget_jid(house, &session.jid).await;
+    }
 }
 
 /// Ends those of `sessions` that have no stream and whose clients have not come back in time.

@@ -22,6 +22,8 @@ pub struct Resumable {
     pub seconds_max: u32,
     /// There while the session has no stream.
     pub detached: Option<Detached>,
+    /// Whether it was taken over from a server that stopped, and is written down still.
+    pub is_written: bool,
 }
 
 /// A session without a stream.

@@ -18,6 +18,7 @@ mod open;
 pub mod push;
 pub mod roster;
 mod row;
+pub mod sessions;
 pub mod timeline;
 pub mod turns;
 
@@ -51,6 +52,8 @@ pub enum Table {
     LastSeen = 0x16,
     /// account, service, node -> how to publish what wakes a device.
     PushServices = 0x17,
+    /// account, resource -> a session that waits for its client; with a number, a stanza it has not got.
+    Detached = 0x1d,
     /// domain, localpart -> what an account wants to be found by.
     Directory = 0x1f,
     /// home -> how many nodes; home, node -> configuration, counters.

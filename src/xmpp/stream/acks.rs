@@ -19,6 +19,19 @@ pub struct Acks {
 }
 
 impl Acks {
+    /// The counters as numbers, to be written down.
+    #[must_use]
+    pub const fn numbers(&self) -> [u64; 6] {
+        [self.sent, self.acked, self.received, self.handled, self.sent_before, self.received_before]
+    }
+
+    /// The counters that were written down as these [numbers](Acks::numbers).
+    #[must_use]
+    pub const fn from_numbers(numbers: [u64; 6]) -> Self {
+        let [sent, acked, received, handled, sent_before, received_before] = numbers;
+        Self { sent, acked, received, handled, sent_before, received_before }
+    }
+
     /// From the next stanza on those we send are counted: `<enable/>` or `<enabled/>` has been sent.
     pub fn start_sent(&mut self) {
         self.sent_before = self.sent;

@@ -264,6 +264,22 @@ impl Announcer {
         Ok(())
     }
 
+    /// Asks the servers of the contacts of `account` that are elsewhere for their presence.
+    pub(super) async fn look_afar(&self, account: &BareJid) -> Result<(), Fault> {
+        let Some(router) = self.router() else { return Ok(()) };
+        let contacts = self.books.open(account).await?.contacts(|contact| contact.subscription.has_to());
+        let blocked = self.blocks.open(account).await?.addresses();
+        let prober = Jid::from(account.clone());
+        let probe = shared(&Stanza::new(Kind::Presence(PresenceType::Probe)).from(account.clone()));
+        for contact in contacts.into_iter().map(Jid::from) {
+            let is_blocked = covers(&blocked, &contact) && !is_exempt(account.as_str(), &contact);
+            if !router.serves(contact.domain()) && !is_blocked {
+                self.relay(&router, account, &contact, &prober, &probe);
+            }
+        }
+        Ok(())
+    }
+
     /// Does `contact`, who is online, let `account` see its presence?
     fn lets_see(&self, contact: &BareJid, account: &BareJid, viewer: &Jid) -> bool {
         self.books.at_hand(contact.as_str()).is_some_and(|book| book.is_seen_by(account.as_str()))

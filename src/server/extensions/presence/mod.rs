@@ -442,6 +442,16 @@ impl Presences for Presence {
         })
     }
 
+    fn restored(&self, session: Arc<Session>) -> BoxFuture<()> {
+        let announcer = Arc::clone(&self.announcer);
+        Box::pin(async move {
+            let account = session.jid.bare();
+            if let Err(error) = announcer.look_afar(&account).await {
+                tracing::error!(%account, %error, "contacts elsewhere are not asked for their presence");
+            }
+        })
+    }
+
     fn settled(&self) -> BoxFuture<()> {
         let books = Arc::clone(&self.books);
         Box::pin(async move { books.quiet().await })
