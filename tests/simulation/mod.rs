@@ -26,6 +26,7 @@
 mod chance;
 mod folk;
 mod ledger;
+mod phone;
 mod plan;
 mod run;
 mod town;
