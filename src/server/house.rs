@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use xmpp::stream::Condition;
@@ -60,6 +61,7 @@ pub struct House {
     pub components: Arc<Components>,
     /// Streams with other servers.
     pub federation: Arc<Federation>,
+    is_closing: AtomicBool,
     admission: Arc<Admission>,
     admission_s2s: Arc<Admission>,
     admission_components: Arc<Admission>,
@@ -153,6 +155,7 @@ impl House {
             switch,
             components,
             federation,
+            is_closing: AtomicBool::new(false),
             admission,
             admission_s2s,
             admission_components,
@@ -257,9 +260,15 @@ impl House {
         }
     }
 
+    /// Whether the house is about to close: sessions that come now do not stay.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
     /// Ends the streams of all sessions (RFC 6120 section 4.9.3.19). Those that can be resumed are written down, for the
     /// house that is built next on the same memory. Nobody may come in any more.
     pub async fn close_sessions(self: &Arc<Self>) {
+        self.is_closing.store(true, Ordering::Relaxed);
         restore::close(self).await;
     }
 

@@ -42,7 +42,10 @@ pub async fn serve(house: Arc<House>, transport: Transport, door: Door, peer: Ip
     } else {
         Box::pin(house.router.tell(|listener| listener.session_resumed(&session))).await;
     }
-    let parting = converse(&house, &mut connection, &session).await;
+    let parting = match house.is_closing() {
+        true => Parting::Cut(Condition::SystemShutdown),
+        false => converse(&house, &mut connection, &session).await,
+    };
     Box::pin(part(&house, connection, &session, parting)).await;
 }
 

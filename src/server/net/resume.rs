@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use xmpp::stream::acks::Acks;
 use xmpp::stream::{Condition, Enabled, ResumeFailed, Resumed};
-use xmpp::{BareJid, FullJid, StanzaError};
+use xmpp::{BareJid, FullJid, StanzaError, stanza};
 
 use super::restore;
 use crate::config::ResourceConflict;
@@ -55,6 +55,10 @@ pub fn enable(house: &House, session: &Session, resume: bool, max: Option<u32>) 
 pub async fn resume(house: &Arc<House>, account: &BareJid, previd: &str, h: u32) -> Result<Resumption, ResumeFailed> {
     let sessions = &house.router.sessions;
     let gone = || ResumeFailed::not_found(sessions.ended.handled(account, previd));
+    if house.is_closing() {
+        let error = StanzaError::new(stanza::Condition::ResourceConstraint);
+        return Err(ResumeFailed::Failed { h: None, error });
+    }
     if house.config.c2s.resume_seconds_max == 0 {
         return Err(ResumeFailed::Failed { h: None, error: StanzaError::feature_not_implemented() });
     }

@@ -14,8 +14,11 @@ use crate::extensions::caps;
 use crate::router::Router;
 
 /// What belongs to streams as such rather than to an extension.
-pub static SPEC: Spec =
-    Spec { name: "streams", xeps: &[Xep::complete(368, "1.1.0"), Xep::complete(440, "1.0.0")], config: "" };
+pub static SPEC: Spec = Spec {
+    name: "streams",
+    xeps: &[Xep::complete(352, "1.0.0"), Xep::complete(368, "1.1.0"), Xep::complete(440, "1.0.0")],
+    config: "",
+};
 
 /// The settings for each door.
 #[derive(Debug)]

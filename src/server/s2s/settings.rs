@@ -21,7 +21,7 @@ pub static SPEC: Spec = Spec {
     xeps: &[
         Xep::complete(178, "1.2"),
         Xep::complete(185, "1.0"),
-        Xep::partial(198, "1.6.3"),
+        Xep::complete(198, "1.6.3"),
         Xep::partial(220, "1.1.1"),
         Xep::complete(288, "1.0.1"),
         Xep::partial(344, "0.4"),

@@ -382,3 +382,7 @@ impl Mailbox {
         queue.cut = None;
     }
 }
+
+#[cfg(test)]
+#[path = "mailbox_test.rs"]
+mod tests;

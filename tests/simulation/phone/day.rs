@@ -77,8 +77,12 @@ impl Place {
     pub fn object(&self, what: String) {
         let mut objections = self.objections.lock().unwrap();
         if objections.len() < 100 {
-            objections.push(what);
+            objections.push(format!("{:.3}s {what}", self.began.elapsed().as_secs_f64()));
         }
+    }
+
+    pub fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
     }
 
     pub fn is_calm(&self) -> bool {
@@ -147,15 +151,21 @@ impl Place {
         let Some((house, keeping)) = self.open.lock().unwrap().take() else { return };
         keeping.abort();
         house.close_sessions().await;
+        sleep(Duration::from_millis(200)).await;
+        // Whoever was logging in finds nobody.
+        self.lines_of(None).iter().for_each(|line| line.cut([Duration::ZERO; 2]));
+        sleep(Duration::from_millis(1)).await;
         house.store.close().await.unwrap();
     }
 
     /// The house loses its power: what is not flushed is gone, and nobody says a word more.
-    fn crash(&self) {
+    async fn crash(&self) {
         let Some((_, keeping)) = self.open.lock().unwrap().take() else { return };
         keeping.abort();
-        self.memory.crash();
         self.lines_of(None).iter().for_each(|line| line.cut([Duration::ZERO; 2]));
+        // What it would say of the faults that follow, nobody hears.
+        sleep(Duration::from_millis(1)).await;
+        self.memory.crash();
     }
 }
 
@@ -275,7 +285,7 @@ impl Day {
         for (pause, act) in &self.acts {
             sleep(Duration::from_millis(*pause)).await;
             if is_told {
-                println!("{:>9.3}s {act:?}", place.began.elapsed().as_secs_f64());
+                println!("{:.3}s {act:?}", place.began.elapsed().as_secs_f64());
             }
             self.act(act, &place, &handles, &mut tally).await;
         }
@@ -323,7 +333,7 @@ impl Day {
                 tally.crashes += 1;
                 place.memory.hold_flushes(true);
                 sleep(Duration::from_millis(*held)).await;
-                place.crash();
+                place.crash().await;
                 sleep(Duration::from_millis(*down)).await;
                 place.open().await;
             }

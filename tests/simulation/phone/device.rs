@@ -196,6 +196,7 @@ impl Device {
     }
 
     fn state(&self, what: &str) {
+        tracing::info!(device = self.index, now = self.place.seconds(), what);
         self.notes.lock().unwrap().state = what.to_owned();
     }
 
@@ -325,10 +326,19 @@ impl Device {
             self.object(format!("cannot bind: {}", String::from(&bound)));
             return None;
         }
+        self.managed = None;
+        self.is_caught_up = false;
         if self.acknowledges {
             link.send(format!("<enable xmlns='{SM}' resume='true'/>"));
-            let enabled = link.element().await?;
-            let previd = enabled.attr("id").unwrap().to_owned();
+            let enabled = loop {
+                match link.element().await? {
+                    enabled if enabled.is("enabled", SM) => break enabled,
+                    error if error.is("error", "http://etherx.jabber.org/streams") => return None,
+                    // What was sent before does not count.
+                    early => self.take(link, &early),
+                }
+            };
+            let previd = enabled.attr("id")?.to_owned();
             self.managed = Some(Managed { previd, heard: 0, acked: 0 });
         }
         // What was given to an earlier stream: whether it was heard, the archive says.
@@ -393,6 +403,7 @@ impl Device {
 
     fn query(&mut self, link: &Link) {
         self.queries += 1;
+        tracing::info!(device = self.index, now = self.place.seconds(), query = self.queries, "reads");
         let last = match (&self.reading, self.is_caught_up) {
             (Some(read), true) => read.last().map(|(id, _)| id.clone()),
             _ => self.last.clone(),
@@ -524,6 +535,7 @@ impl Device {
     }
 
     fn take_answer(&mut self, link: &Link, element: &Element) {
+        tracing::info!(device = self.index, now = self.place.seconds(), answer = String::from(element));
         let Some(query) = element.attr("id").and_then(|id| id.strip_prefix("mam")) else { return };
         // Of an earlier stream.
         if query != self.queries.to_string() {

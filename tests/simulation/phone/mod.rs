@@ -40,6 +40,8 @@ fn live(seed: u64) -> (Vec<String>, Tally) {
 #[test]
 fn a_phones_day() {
     if let Some(seed) = number("SEED") {
+        let log = std::env::var("CHIRRUP_LOG").unwrap_or_else(|_| "error".to_owned());
+        tracing_subscriber::fmt().with_env_filter(log).with_ansi(false).without_time().init();
         let (objections, tally) = live(seed);
         println!("{tally:?}");
         assert!(objections.is_empty(), "SEED={seed}: {objections:#?}");

@@ -73,7 +73,7 @@ impl Delivery {
         let Some(to) = &stanza.head.to else { return };
         self.wake_again(router, &stanza, Some(lost.jid.resource())).await;
         let mut present = Present::of(router, to);
-        if present.has_it(place.time, priority, copies::of_received(None, &stanza)) {
+        if present.has_it(place.time, priority, copies::of_received(None, &stanza)) || present.has_read(place) {
             return;
         }
         present.named = present.named.filter(|named| named.jid != lost.jid);
@@ -85,6 +85,14 @@ impl Delivery {
 }
 
 impl Present {
+    /// Whether somebody else has found the message in the archive.
+    fn has_read(&self, place: Place) -> bool {
+        self.available.iter().any(|resource| {
+            let read = resource.session.state().archive_read;
+            read.is_some_and(|read| place <= read.to || !read.reached_end)
+        })
+    }
+
     /// Whether somebody else has had a message that came `at` that time to a resource of this `priority`: as a copy, if
     /// it was copied, or because it went to all who were as available.
     fn has_it(&self, at: Timestamp, priority: Option<i8>, is_copied: bool) -> bool {
