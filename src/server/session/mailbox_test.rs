@@ -66,7 +66,7 @@ fn no_more_is_written_than_may_be_unacknowledged() {
     for _ in 0..5 {
         mailbox.push(Frame::Whole(MESSAGE.into()));
     }
-    let mut poll = |unacked: &mut Unacked| {
+    let poll = |unacked: &mut Unacked| {
         let mut out = Vec::new();
         let keeping = Keeping { unacked, clock: &clock, domain: "b" };
         let mut cx = Context::from_waker(Waker::noop());
