@@ -72,8 +72,8 @@ impl Handle {
 /// A stanza that was given to a stream and not acknowledged.
 struct Sent {
     stanza: String,
-    /// Which of the messages typed, if it is one.
-    message: Option<usize>,
+    /// Which of the messages typed, if it is one, and what was the last it knew of its archive before.
+    message: Option<(usize, Option<String>)>,
 }
 
 /// A stream that can be resumed.
@@ -101,8 +101,8 @@ pub struct Device {
     salted: Option<Salted>,
     managed: Option<Managed>,
     sent: VecDeque<Sent>,
-    /// Typed and not given to a stream.
-    outbox: VecDeque<(usize, String)>,
+    /// Typed and not given to a stream, or to one that is lost: then with what was the last it knew of its archive before.
+    outbox: VecDeque<(usize, String, Option<Option<String>>)>,
     is_away: bool,
     is_caught_up: bool,
     is_seen: bool,
@@ -267,6 +267,7 @@ impl Device {
                 format!(
                     "<message to='p{account}@{DOMAIN}{resource}' type='chat' id='{name}'><body>{name} {padding}</body></message>"
                 ),
+                None,
             ));
         }
     }
@@ -343,8 +344,10 @@ impl Device {
         }
         // What was given to an earlier stream: whether it was heard, the archive says.
         for sent in std::mem::take(&mut self.sent).into_iter().rev() {
-            if let Some(number) = sent.message {
-                self.outbox.push_front((number, sent.stanza));
+            if let Some((number, before)) = sent.message {
+                // Whether it was heard is written behind that.
+                self.last.clone_from(&before);
+                self.outbox.push_front((number, sent.stanza, Some(before)));
             }
         }
         self.is_caught_up = false;
@@ -394,7 +397,7 @@ impl Device {
         self.send_counted(link, stanza, None);
     }
 
-    fn send_counted(&mut self, link: &Link, stanza: String, message: Option<usize>) {
+    fn send_counted(&mut self, link: &Link, stanza: String, message: Option<(usize, Option<String>)>) {
         link.send(stanza.clone());
         if self.managed.is_some() {
             self.sent.push_back(Sent { stanza, message });
@@ -481,13 +484,14 @@ impl Device {
     /// Says what was typed, but for what turned out to have been heard.
     fn empty_outbox(&mut self, link: &Link) {
         let mut is_any = false;
-        while let Some((number, stanza)) = self.outbox.pop_front() {
+        while let Some((number, stanza, before)) = self.outbox.pop_front() {
             let is_known = self.notes.lock().unwrap().seen.values().any(|seen| *seen == (self.index, number));
             if is_known {
                 self.notes.lock().unwrap().waiting -= 1;
                 continue;
             }
-            self.send_counted(link, stanza, Some(number));
+            let before = before.unwrap_or_else(|| self.last.clone());
+            self.send_counted(link, stanza, Some((number, before)));
             is_any = true;
         }
         if is_any {
