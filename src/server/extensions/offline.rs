@@ -351,6 +351,15 @@ fn fault(error: CommitError) -> Fault {
 struct Ears(Arc<Offline>);
 
 impl Listener for Ears {
+    /// What came while the session was being written down could not be put into its mailbox any more.
+    fn session_resumed(&self, session: &Arc<Session>) -> Pending<()> {
+        if session.priority().is_none_or(|priority| priority < 0) {
+            return Pending::now(());
+        }
+        let (offline, session) = (Arc::clone(&self.0), Arc::clone(session));
+        Pending::later(async move { offline.deliver(&session).await })
+    }
+
     fn minute_passed(&self, _now: Timestamp) -> Pending<()> {
         let waiting = std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {

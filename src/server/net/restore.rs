@@ -32,6 +32,8 @@ pub async fn close(house: &Arc<House>) {
             waiting.extend(session.mailbox.cut(Condition::SystemShutdown));
         } else {
             session.mailbox.close(Some(Condition::SystemShutdown));
+            // What it leaves may go to one that is written down.
+            waiting.extend(session.mailbox.let_go());
         }
     }
     let let_go = async {

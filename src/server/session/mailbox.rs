@@ -343,6 +343,17 @@ impl Mailbox {
         Some(waiting)
     }
 
+    /// Resolves when the stream has let go of the session; `None` if it has none.
+    pub fn let_go(&self) -> Option<oneshot::Receiver<()>> {
+        let mut queue = self.lock();
+        if queue.gathering.is_some() || queue.is_over {
+            return None;
+        }
+        let (done, waiting) = oneshot::channel();
+        queue.cut.get_or_insert_default().waiting.push(done);
+        Some(waiting)
+    }
+
     /// The stream is gone, and the session waits for its client to come back. `unacked` was written and not
     /// acknowledged. `false` if the session is to end meanwhile.
     pub fn detach(&self, unacked: VecDeque<(Frame, Timestamp)>, clock: &Arc<dyn Clock>) -> bool {
