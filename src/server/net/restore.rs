@@ -44,6 +44,14 @@ pub async fn close(house: &Arc<House>) {
     if timeout(LET_GO, let_go).await.is_err() {
         tracing::warn!("some streams did not let go of their sessions in time");
     }
+    // What did not fit into a mailbox went nowhere: that session is over, and what it has may go to another.
+    for session in &all {
+        if session.mailbox.is_closed()
+            && let Some(detached) = session.take_detached()
+        {
+            resume::end(house, session, Some(detached.acks)).await;
+        }
+    }
     let mut written = 0_usize;
     for session in all {
         let Some(detached) = session.take_detached() else { continue };
@@ -70,6 +78,7 @@ async fn write(house: &House, session: &Session, detached: Detached) -> Result<(
             shared: available.shared.clone(),
             since: available.since,
             notify: available.interest.as_ref().map(|interest| interest.notify.iter().cloned().collect()),
+            manages_account: available.interest.as_ref().is_some_and(|interest| interest.manages_account),
         };
         Row {
             account: session.jid.as_bare_str().into(),
@@ -121,10 +130,10 @@ fn take_up(house: &Arc<House>, jid: FullJid, row: &Row) -> Option<Arc<Session>> 
         content: presence.content.clone(),
         shared: presence.shared.clone(),
         since: presence.since,
-        interest: presence
-            .notify
-            .as_ref()
-            .map(|notify| Arc::new(Interest { notify: notify.iter().cloned().collect() })),
+        interest: presence.notify.as_ref().map(|notify| {
+            let (notify, manages_account) = (notify.iter().cloned().collect(), presence.manages_account);
+            Arc::new(Interest { notify, manages_account })
+        }),
     });
     let frames = row.frames.iter().map(|(since, bytes)| (Frame::Whole(bytes.clone()), *since)).collect();
     let mut state = session.state();

@@ -70,6 +70,8 @@ pub struct Presence {
     pub since: Timestamp,
     /// The nodes it wants to be told of, if that is known.
     pub notify: Option<Vec<Box<str>>>,
+    /// Whether it is known to understand what lets it manage the account's subscriptions.
+    pub manages_account: bool,
 }
 
 impl Row {
@@ -92,8 +94,9 @@ impl Row {
         row = texts(row, &self.directed);
         row = match &self.available {
             None => row.u8(0),
-            Some(Presence { priority, content, shared, since, notify }) => {
-                let row = row.u8(1 + u8::from(notify.is_some())).u8(priority.cast_unsigned());
+            Some(Presence { priority, content, shared, since, notify, manages_account }) => {
+                let kind = 1 + u8::from(notify.is_some()) + u8::from(notify.is_some() && *manages_account);
+                let row = row.u8(kind).u8(priority.cast_unsigned());
                 texts(row.bytes(content).bytes(shared).u64(*since), notify.as_deref().unwrap_or_default())
             }
         };
@@ -123,7 +126,8 @@ impl Row {
             kind => {
                 let (priority, content, shared) = (row.u8()?.cast_signed(), row.bytes()?, row.bytes()?);
                 let (since, notify) = (row.u64()?, read_texts(&mut row)?);
-                Some(Presence { priority, content, shared, since, notify: (kind == 2).then_some(notify) })
+                let (notify, manages_account) = ((kind >= 2).then_some(notify), kind == 3);
+                Some(Presence { priority, content, shared, since, notify, manages_account })
             }
         };
         let acks = Acks::from_numbers(numbers);
@@ -243,6 +247,7 @@ mod tests {
             shared: "x".into(),
             since: 5,
             notify: Some(vec!["n".into(), "m".into()]),
+            manages_account: true,
         };
         let phone = Row {
             account: "a@b".into(),
@@ -258,7 +263,7 @@ mod tests {
             frames: (0..2_500).map(|number| (number, number.to_string().into())).collect(),
         };
         let desk = Row { account: "a@b".into(), resource: "phone2".into(), ..Row::default() };
-        let shy = Presence { notify: None, ..presence };
+        let shy = Presence { notify: None, manages_account: false, ..presence };
         let other = Row { account: "c@d".into(), available: Some(shy), ..Row::default() };
         for row in [&phone, &desk, &other] {
             save(&store, row).await.unwrap();
