@@ -126,6 +126,8 @@ impl Timeline {
 }
 
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod tests;
 
 impl Listener for Timeline {

@@ -12,7 +12,7 @@ use crate::extensions::pep::tests::{Actor, Stage};
 const ROMEO: &str = "romeo@example.net/orchard";
 const JULIET: &str = "juliet@example.com/balcony";
 const NURSE: &str = "nurse@example.com/kitchen";
-const OPEN: &str = "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+pub(super) const OPEN: &str = "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
     <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
     <field var='pubsub#access_model'><value>open</value></field>\
     <field var='pubsub#max_items'><value>max</value></field></x></publish-options>";
@@ -48,7 +48,7 @@ fn values<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 /// One page: ids of the entries, and service, node, item of each.
-async fn page(who: &Actor<'_>, set: &str) -> (Vec<String>, Vec<String>) {
+pub(super) async fn page(who: &Actor<'_>, set: &str) -> (Vec<String>, Vec<String>) {
     let own = who.session.jid.bare();
     let inside = format!("<items node='{}'/><set xmlns='{}'>{set}</set>", ns::TIMELINE, ns::RSM);
     let answer = who.get(own.as_str(), &inside).await;
@@ -85,7 +85,7 @@ async fn whole(who: &Actor<'_>, size: usize) -> Vec<String> {
 }
 
 /// Lets the tasks that write come to their turn.
-async fn settle() {
+pub(super) async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
