@@ -85,7 +85,8 @@ impl Street {
             let key = self.keep(&format!("{domain}.key"), &key.serialize_pem());
             text += &format!("[[host]]\ndomain = {domain:?}\ncertificate = {chain:?}\nkey = {key:?}\n");
         }
-        Config::parse(&format!("{text}[s2s]\n{s2s}\n"), None).unwrap()
+        // The strangers of these tables answer no pings.
+        Config::parse(&format!("{text}[s2s]\nconfirm_by_ping = false\n{s2s}\n"), None).unwrap()
     }
 
     /// A house on this street.
