@@ -201,6 +201,10 @@ impl Presence {
             stanza.content = content;
             self.portraits.dress(account.as_str(), &mut stanza, false);
             let shared = shared(&stanza);
+            if shared == shared_before {
+                // Its client has its own word on avatars.
+                continue;
+            }
             match &mut session.state().available {
                 Some(available) => available.shared = shared.clone(),
                 None => continue,
