@@ -9,6 +9,7 @@ mod copies;
 mod messages;
 mod push;
 mod retention;
+mod steps;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
