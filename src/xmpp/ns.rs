@@ -194,3 +194,19 @@ pub const ACCOUNT_MANAGEMENT: &str = "urn:xmpp:pam:0";
 pub const PUBLIC_SUBSCRIPTIONS: &str = "urn:xmpp:pps:0";
 /// XEP-0330: Pubsub Subscription, of its payload.
 pub const SUBSCRIPTION_ITEM: &str = "urn:xmpp:pubsub:subscription:0";
+/// XEP-0257: Client Certificate Management for SASL EXTERNAL.
+pub const CERTIFICATES: &str = "urn:xmpp:saslcert:1";
+/// XEP-0386: Bind 2.
+pub const BIND2: &str = "urn:xmpp:bind:0";
+/// XEP-0388: Extensible SASL Profile.
+pub const SASL2: &str = "urn:xmpp:sasl:2";
+/// XEP-0480: SASL Upgrade Tasks.
+pub const SASL_UPGRADE: &str = "urn:xmpp:sasl:upgrade:0";
+/// XEP-0480: SASL Upgrade Tasks, those of SCRAM.
+pub const SCRAM_UPGRADE: &str = "urn:xmpp:scram-upgrade:0";
+/// XEP-0484: Fast Authentication Streamlining Tokens.
+pub const FAST: &str = "urn:xmpp:fast:0";
+/// XEP-0494: Client Access Management.
+pub const CLIENT_ACCESS: &str = "urn:xmpp:cam:0";
+/// XEP-0509: Initial Authentication Pipelining.
+pub const PIPELINING: &str = "urn:xmpp:iap:0";

@@ -1,8 +1,8 @@
-//! The two hashes of SCRAM and what RFC 5802 section 2.2 builds from them: H, HMAC and Hi.
+//! The hashes of SCRAM and what RFC 5802 section 2.2 builds from them: H, HMAC and Hi.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 /// The hash function of a SCRAM mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -11,11 +11,13 @@ pub enum Hash {
     Sha1,
     /// RFC 7677.
     Sha256,
+    /// draft-melnikov-scram-sha-512, as XEP-0438 knows it.
+    Sha512,
 }
 
 impl Hash {
-    /// Both, stronger first.
-    pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha1];
+    /// All of them, stronger first.
+    pub const ALL: [Self; 3] = [Self::Sha512, Self::Sha256, Self::Sha1];
 
     /// Length of the output in bytes.
     #[allow(clippy::len_without_is_empty, reason = "the length of an output, never empty")]
@@ -23,6 +25,7 @@ impl Hash {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 => 32,
+            Self::Sha512 => 64,
         }
     }
 
@@ -31,6 +34,7 @@ impl Hash {
         match self {
             Self::Sha1 => Sha1::digest(data).to_vec(),
             Self::Sha256 => Sha256::digest(data).to_vec(),
+            Self::Sha512 => Sha512::digest(data).to_vec(),
         }
     }
 
@@ -39,16 +43,18 @@ impl Hash {
         match self {
             Self::Sha1 => hmac::<Hmac<Sha1>>(key, parts),
             Self::Sha256 => hmac::<Hmac<Sha256>>(key, parts),
+            Self::Sha512 => hmac::<Hmac<Sha512>>(key, parts),
         }
     }
 
     /// Hi(password, salt, iterations). Slow by intention.
-    pub(super) fn stretch(self, password: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
+    pub(crate) fn stretch(self, password: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
         let mut out = vec![0; self.len()];
         // The only error either can give is a key of impossible length; HMAC takes every length.
         let _always_ok = match self {
             Self::Sha1 => pbkdf2::pbkdf2::<Hmac<Sha1>>(password, salt, iterations, &mut out),
             Self::Sha256 => pbkdf2::pbkdf2::<Hmac<Sha256>>(password, salt, iterations, &mut out),
+            Self::Sha512 => pbkdf2::pbkdf2::<Hmac<Sha512>>(password, salt, iterations, &mut out),
         };
         out
     }

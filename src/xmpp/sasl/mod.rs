@@ -1,15 +1,17 @@
 //! SASL exchanges as values (RFC 4422, RFC 6120 section 6).
 //!
-//! SCRAM with SHA-1 and SHA-256, with and without channel binding, and PLAIN. An exchange is fed messages
+//! SCRAM with SHA-1, SHA-256 and SHA-512, with and without channel binding, tokens (HT), EXTERNAL and PLAIN. An exchange is fed messages
 //! and gives messages; it looks up nothing, draws no random number and stretches a password only where a
 //! function says so, because stretching is slow and belongs on a worker thread. Offering mechanisms and
 //! wrapping messages into XML is the work of `stream`.
 
 pub mod client;
+pub mod downgrade;
 mod hash;
 pub mod plain;
 mod prepare;
 pub mod scram;
+pub mod token;
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,10 +30,16 @@ pub const MESSAGE_BYTES_MAX: usize = 4096;
 /// A SASL mechanism, in the order in which a client should prefer them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mechanism {
+    /// RFC 4422: the certificate that the client has shown in TLS says who it is.
+    External,
+    /// SCRAM with SHA-512 and channel binding.
+    ScramSha512Plus,
     /// RFC 7677 with channel binding.
     ScramSha256Plus,
     /// RFC 5802 with channel binding.
     ScramSha1Plus,
+    /// SCRAM with SHA-512.
+    ScramSha512,
     /// RFC 7677.
     ScramSha256,
     /// RFC 5802.
@@ -42,14 +50,29 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// Every mechanism, most preferred first.
-    pub const ALL: [Self; 5] =
+    pub const ALL: [Self; 8] = [
+        Self::External,
+        Self::ScramSha512Plus,
+        Self::ScramSha256Plus,
+        Self::ScramSha1Plus,
+        Self::ScramSha512,
+        Self::ScramSha256,
+        Self::ScramSha1,
+        Self::Plain,
+    ];
+
+    /// Those for which every account has what is needed.
+    pub const USUAL: [Self; 5] =
         [Self::ScramSha256Plus, Self::ScramSha1Plus, Self::ScramSha256, Self::ScramSha1, Self::Plain];
 
     /// The registered name.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::External => "EXTERNAL",
+            Self::ScramSha512Plus => "SCRAM-SHA-512-PLUS",
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
             Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
+            Self::ScramSha512 => "SCRAM-SHA-512",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha1 => "SCRAM-SHA-1",
             Self::Plain => "PLAIN",
@@ -58,15 +81,16 @@ impl Mechanism {
 
     /// Whether the mechanism binds to the TLS channel.
     pub const fn is_bound(self) -> bool {
-        matches!(self, Self::ScramSha256Plus | Self::ScramSha1Plus)
+        matches!(self, Self::ScramSha512Plus | Self::ScramSha256Plus | Self::ScramSha1Plus)
     }
 
-    /// The hash of a SCRAM mechanism; `None` for PLAIN.
+    /// The hash of a SCRAM mechanism; `None` for the others.
     pub const fn hash(self) -> Option<Hash> {
         match self {
+            Self::ScramSha512Plus | Self::ScramSha512 => Some(Hash::Sha512),
             Self::ScramSha256Plus | Self::ScramSha256 => Some(Hash::Sha256),
             Self::ScramSha1Plus | Self::ScramSha1 => Some(Hash::Sha1),
-            Self::Plain => None,
+            Self::External | Self::Plain => None,
         }
     }
 }

@@ -52,6 +52,12 @@ impl Keys {
         Some(Self::from_salted(hash, &salted, salt, iterations))
     }
 
+    /// Makes keys from a password that was stretched already, as XEP-0480 section 3 has clients send it. `None` if it
+    /// has not the length of the hash.
+    pub fn of_salted(hash: Hash, salted_password: &[u8], salt: &[u8], iterations: u32) -> Option<Self> {
+        (salted_password.len() == hash.len()).then(|| Self::from_salted(hash, salted_password, salt, iterations))
+    }
+
     fn from_salted(hash: Hash, salted_password: &[u8], salt: &[u8], iterations: u32) -> Self {
         let client_key = hash.hmac(salted_password, &[b"Client Key"]);
         Self {
@@ -200,8 +206,20 @@ impl ServerExchange {
     /// `channel` is the data of the binding type the client named, `None` when it named none.
     /// Returns the exchange and `server-first-message`.
     pub fn begin(hash: Hash, first: ClientFirst, keys: Keys, nonce: &str, channel: Option<&[u8]>) -> (Self, String) {
+        Self::begin_with(hash, first, keys, nonce, channel, "")
+    }
+
+    /// The same, with optional attributes behind the iteration count, each with a comma before it.
+    pub fn begin_with(
+        hash: Hash,
+        first: ClientFirst,
+        keys: Keys,
+        nonce: &str,
+        channel: Option<&[u8]>,
+        extensions: &str,
+    ) -> (Self, String) {
         let nonce = first.nonce + nonce;
-        let challenge = format!("r={nonce},s={},i={}", STANDARD.encode(&keys.salt), keys.iterations);
+        let challenge = format!("r={nonce},s={},i={}{extensions}", STANDARD.encode(&keys.salt), keys.iterations);
         let mut binding_input = first.gs2_header.into_bytes();
         binding_input.extend_from_slice(channel.unwrap_or_default());
         let exchange = Self {

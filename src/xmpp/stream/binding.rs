@@ -23,7 +23,7 @@ impl Binding {
 
 /// Necessary after authentication, and prohibited before.
 pub(super) fn state(negotiation: &Negotiation, _: &Settings) -> State {
-    if negotiation.account.is_some() { State::Necessary } else { State::Prohibited }
+    if negotiation.account.is_some() && !negotiation.is_bound { State::Necessary } else { State::Prohibited }
 }
 
 /// Takes an IQ with a `<bind/>` in it.

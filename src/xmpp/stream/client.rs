@@ -51,7 +51,7 @@ impl Login {
             account,
             password: Password::new(password),
             resource: None,
-            mechanisms: Mechanism::ALL.to_vec(),
+            mechanisms: Mechanism::ALL.into_iter().filter(|mechanism| *mechanism != Mechanism::External).collect(),
             nonce: nonce.to_owned(),
             may_be_clear: false,
             salted: None,

@@ -3,7 +3,7 @@
 //! change.
 
 use super::negotiation::Negotiation;
-use super::{Condition, Settings, Step, Tls, authentication, binding, management};
+use super::{Condition, Settings, Step, Tls, authentication, binding, management, sasl2};
 use crate::{Element, ns};
 
 /// Whether a feature is there.
@@ -39,6 +39,12 @@ pub(super) static FEATURES: &[Feature] = &[
         take: authentication::take,
     },
     Feature {
+        state: sasl2::state,
+        advertise: sasl2::advertise,
+        claims: |element| element.has_ns(ns::SASL2),
+        take: sasl2::take,
+    },
+    Feature {
         state: registration_state,
         advertise: advertise_registration,
         claims: |element| {
@@ -65,9 +71,27 @@ pub(super) static FEATURES: &[Feature] = &[
         claims: |element| element.has_ns(ns::CLIENT_STATES),
         take: take_client_state,
     },
+    Feature { state: limits_state, advertise: advertise_limits, claims: |_| false, take: |_, _, _, _| Step::Stay },
     Feature { state: session_state, advertise: advertise_session, claims: |_| false, take: |_, _, _, _| Step::Stay },
-    Feature { state: session_state, advertise: advertise_more, claims: |_| false, take: |_, _, _, _| Step::Stay },
+    Feature { state: more_state, advertise: advertise_more, claims: |_| false, take: |_, _, _, _| Step::Stay },
 ];
+
+/// Appends all that is to be negotiated now.
+pub(super) fn advertise_all(negotiation: &mut Negotiation, settings: &Settings, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"<stream:features>");
+    let begin = out.len();
+    for feature in FEATURES {
+        if (feature.state)(negotiation, settings) != State::Prohibited {
+            (feature.advertise)(negotiation, settings, out);
+        }
+    }
+    if sasl2::state(negotiation, settings) != State::Prohibited {
+        let mut version = Vec::new();
+        sasl2::advertise_version(negotiation, out.get(begin..).unwrap_or_default(), &mut version);
+        out.append(&mut version);
+    }
+    out.extend_from_slice(b"</stream:features>");
+}
 
 /// Appends an empty element.
 pub(super) fn empty(out: &mut Vec<u8>, name: &str, ns: &str) {
@@ -145,8 +169,25 @@ fn take_client_state(negotiation: &mut Negotiation, settings: &Settings, _: &Ele
     }
 }
 
+/// The bounds on what may be sent (XEP-0478): other ones before authentication.
+fn limits_state(_: &Negotiation, settings: &Settings) -> State {
+    if settings.tells_limits { State::Voluntary } else { State::Prohibited }
+}
+
+fn advertise_limits(negotiation: &Negotiation, settings: &Settings, out: &mut Vec<u8>) {
+    let bytes = negotiation.limits(settings).stanza_bytes_max.to_string();
+    let idle = settings.idle_seconds.filter(|_| negotiation.account.is_some());
+    let idle = idle.map(|idle| format!("<idle-seconds>{idle}</idle-seconds>")).unwrap_or_default();
+    let text = ["<limits xmlns='", ns::STREAM_LIMITS, "'><max-bytes>", &bytes, "</max-bytes>", &idle, "</limits>"];
+    out.extend_from_slice(text.concat().as_bytes());
+}
+
 /// Offered beside resource binding.
 fn session_state(negotiation: &Negotiation, _: &Settings) -> State {
+    if negotiation.account.is_some() && !negotiation.is_bound { State::Voluntary } else { State::Prohibited }
+}
+
+fn more_state(negotiation: &Negotiation, _: &Settings) -> State {
     if negotiation.account.is_some() { State::Voluntary } else { State::Prohibited }
 }
 

@@ -99,6 +99,7 @@ pub(super) fn take(negotiation: &mut Negotiation, settings: &Settings, element: 
 }
 
 /// What `<resume/>` asks for.
+#[derive(Debug)]
 pub(super) struct Resume {
     pub(super) previd: Box<str>,
     pub(super) h: u32,

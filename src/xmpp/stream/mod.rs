@@ -18,108 +18,36 @@ mod authentication;
 mod binding;
 pub mod client;
 pub mod component;
+pub mod entry;
 mod error;
+mod event;
 mod feature;
 mod line;
 mod management;
 mod negotiation;
+mod sasl2;
 pub mod server;
 mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use acks::Acks;
 use bytes::Bytes;
 
-use crate::sasl::plain::Password;
-use crate::sasl::{Failure, Keys, Mechanism};
+use crate::sasl::{Failure, Keys};
 use crate::stanza::{Head, IqType, Kind, Stanza, StanzaError, Unparsable};
 use crate::xml::{Context, Frame, parse_element_in};
 use crate::{BareJid, FullJid, Jid, ns};
 
+pub use entry::{Bound, Entered, Wishes};
 pub use error::{Condition, StreamError};
+pub use event::Event;
 use line::Line;
 use management::Management;
 pub use management::{Enabled, ResumeFailed, Resumed};
 use negotiation::Negotiation;
-pub use settings::{Seed, Settings, Tls, TlsFacts};
-
-/// What happened on a stream.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// Send what is pending, then begin TLS, then call [`Stream::handle_secured`]. Nothing that was read in
-    /// the clear may be given to the stream any more.
-    StartTls,
-    /// Look up the keys of an account and call [`Stream::handle_credentials`].
-    NeedCredentials {
-        /// The localpart, prepared.
-        localpart: Box<str>,
-        /// The domain.
-        domain: Box<str>,
-        /// The mechanism; its hash says which keys.
-        mechanism: Mechanism,
-    },
-    /// Check a password, on a thread that may be slow, and call [`Stream::handle_password`].
-    CheckPassword {
-        /// The localpart, prepared.
-        localpart: Box<str>,
-        /// The domain.
-        domain: Box<str>,
-        /// The password as it was sent.
-        password: Password,
-    },
-    /// The initiator has proven to be this account. Nothing to do.
-    Authenticated(BareJid),
-    /// Choose the resource and call [`Stream::handle_bound`].
-    Bind {
-        /// What the client asks for, prepared; `None` to leave the choice to us.
-        resource: Option<String>,
-    },
-    /// A request to `jabber:iq:register`, or an invitation shown (XEP-0445), before authentication. Answer it with
-    /// [`Stream::send`].
-    Register(Stanza),
-    /// A stanza of a bound stream. Its `from`, if there is one, is the sender's; see [`Stream::jid`]. Say when it has
-    /// been dealt with: [`Stream::handled`].
-    Stanza(Stanza),
-    /// A stanza with a good head and a bad body. The stream lives.
-    Malformed {
-        /// What to answer, where there must be an answer. To be sent as any other stanza.
-        reply: Option<Box<Stanza>>,
-        /// What is wrong.
-        error: StanzaError,
-    },
-    /// A stanza that need not be looked at was answered: this is the answer, to be sent as any other stanza.
-    Answered(Box<Stanza>),
-    /// The client wants stanzas acknowledged (XEP-0198 section 3). Answer with [`Stream::handle_enabled`]. Nothing is
-    /// read until then.
-    Enable {
-        /// Whether it wants to be able to resume.
-        resume: bool,
-        /// For how many seconds, if it says.
-        max: Option<u32>,
-    },
-    /// The client wants to go on with an earlier stream instead of binding a resource (XEP-0198 section 5). Answer
-    /// with [`Stream::handle_resumed`]. Nothing is read until then.
-    Resume {
-        /// The identifier given with the earlier stream.
-        previd: Box<str>,
-        /// How many stanzas the client has handled on it.
-        h: u32,
-    },
-    /// The client wants to know how many of its stanzas have been handled: call [`Stream::send_ack`] when all is durable
-    /// that [`Stream::handled`] was called for.
-    AckWanted,
-    /// The client has answered how many stanzas it has handled: this many more, the oldest ones; 0 when it was asked
-    /// and there is no news.
-    Acked(u32),
-    /// The client's user looks at it (XEP-0352).
-    Active,
-    /// The client's user does not look at it: what is not urgent can wait (XEP-0352).
-    Inactive,
-    /// The stream has ended, with the error that either side sent. Send what is pending and close the
-    /// connection; see [`Stream::is_over`] for waiting until the peer has closed its side too.
-    Closed(Option<StreamError>),
-}
+pub use settings::{Sasl2, Seed, Settings, Tls, TlsFacts};
 
 /// The responder's side of one client stream.
 #[derive(Debug)]
@@ -188,7 +116,37 @@ impl Stream {
     pub fn handle_password(&mut self, is_right: Result<bool, Failure>) {
         let Phase::Negotiating(negotiation) = &mut self.phase else { return };
         let step = negotiation.handle_password(&self.settings, is_right, &mut self.line.out);
-        self.take_step(step);
+        self.take_late(step);
+    }
+
+    /// What was found of [`Event::CheckToken`]: what [`crate::sasl::token::Shown::verify`] gave. At any other time this does nothing.
+    pub fn handle_token(&mut self, answer: Result<Vec<u8>, Failure>) {
+        let Phase::Negotiating(negotiation) = &mut self.phase else { return };
+        let step = sasl2::take_token(negotiation, &self.settings, answer, &mut self.line.out);
+        self.take_late(step);
+    }
+
+    /// Whose the certificate of [`Event::CheckCertificate`] is. At any other time this does nothing.
+    pub fn handle_certificate(&mut self, found: Result<BareJid, Failure>) {
+        let Phase::Negotiating(negotiation) = &mut self.phase else { return };
+        let step = authentication::take_certificate(negotiation, &self.settings, found, &mut self.line.out);
+        self.take_late(step);
+    }
+
+    /// Whether the keys of [`Event::WantsUpgrade`] are wanted, or that those of [`Event::Upgrade`] are stored. At any
+    /// other time this does nothing.
+    pub fn handle_upgrade(&mut self, outcome: Result<bool, Failure>) {
+        let Phase::Negotiating(negotiation) = &mut self.phase else { return };
+        let step = sasl2::take_upgrade(negotiation, &self.settings, outcome, &mut self.line.out);
+        self.take_late(step);
+    }
+
+    /// What came of [`Event::Enter`]. With a resource bound or a stream resumed, negotiation is over. At any other time
+    /// this does nothing.
+    pub fn handle_entered(&mut self, outcome: Result<Entered, Failure>) {
+        let Phase::Negotiating(negotiation) = &mut self.phase else { return };
+        let step = sasl2::take_entered(negotiation, &self.settings, outcome, &mut self.line.out);
+        self.take_late(step);
     }
 
     /// The resource chosen after [`Event::Bind`], or why there is none. At any other time this does nothing.
@@ -437,7 +395,22 @@ impl Stream {
         None
     }
 
+    /// Takes what follows from an answer: an event of it is the next one.
+    fn take_late(&mut self, step: Step) {
+        if let Some(event) = self.take_step(step) {
+            self.pending = Some(Box::new(event));
+        }
+    }
+
     fn take_step(&mut self, step: Step) -> Option<Event> {
+        if let Phase::Negotiating(negotiation) = &self.phase
+            && matches!(step, Step::Authenticated { .. } | Step::Entered { .. } | Step::Resumed(_))
+            && let Some(exceeded) = negotiation.allowance.exceeded()
+        {
+            // Bytes are missing from what comes next.
+            self.fail(exceeded);
+            return None;
+        }
         match step {
             Step::Stay | Step::Register => None,
             Step::Tell(event) => Some(event),
@@ -463,10 +436,22 @@ impl Stream {
                     None
                 }
             },
-            Step::Authenticated(jid) => {
-                self.line.framer.restart();
+            Step::Authenticated { account, restart } => {
+                if restart {
+                    self.line.framer.restart();
+                }
                 self.line.framer.set_limits(&self.settings.limits);
-                self.pending = Some(Box::new(Event::Authenticated(jid)));
+                self.pending = Some(Box::new(Event::Authenticated(account)));
+                None
+            }
+            Step::Entered { jid, acks, is_active } => {
+                self.line.framer.set_limits(&self.settings.limits);
+                self.phase = Phase::Bound(jid);
+                if acks {
+                    self.start_acks(Acks::default());
+                }
+                let state = |is_active| if is_active { Event::Active } else { Event::Inactive };
+                self.pending = is_active.filter(|_| self.settings.client_states).map(|active| Box::new(state(active)));
                 None
             }
             Step::Bound(jid) => {
@@ -474,6 +459,7 @@ impl Stream {
                 None
             }
             Step::Resumed(resumed) => {
+                self.line.framer.set_limits(&self.settings.limits);
                 self.phase = Phase::Bound(resumed.jid);
                 self.start_acks(resumed.acks);
                 None
@@ -493,8 +479,17 @@ enum Step {
     Close(Option<StreamError>),
     /// Make sure that nothing follows in the clear, and begin TLS.
     StartTls,
-    /// A new header comes next.
-    Authenticated(BareJid),
+    /// A new header comes next, if the stream restarts.
+    Authenticated {
+        account: BareJid,
+        restart: bool,
+    },
+    /// A resource was bound together with authentication; with the state of the client, if it said that.
+    Entered {
+        jid: FullJid,
+        acks: bool,
+        is_active: Option<bool>,
+    },
     Bound(FullJid),
     /// An earlier stream goes on.
     Resumed(Resumed),

@@ -32,6 +32,10 @@ pub(super) struct Negotiation {
     /// Who the initiator has proven to be.
     pub(super) account: Option<BareJid>,
     pub(super) binding: Binding,
+    /// Whether a resource was bound together with authentication.
+    pub(super) is_bound: bool,
+    /// Which features were advertised (XEP-0509).
+    pub(super) config_version: Option<Box<str>>,
     /// The identifier of the stream to be resumed, while that waits for its answer.
     pub(super) resumption: Option<Box<str>>,
 }
@@ -51,6 +55,8 @@ impl Negotiation {
             authentication: Authentication::default(),
             account: None,
             binding: Binding::default(),
+            is_bound: false,
+            config_version: None,
             resumption: None,
         }
     }
@@ -128,13 +134,7 @@ impl Negotiation {
         if let Err(condition) = checked {
             return Step::Fail(condition.into());
         }
-        out.extend_from_slice(b"<stream:features>");
-        for feature in FEATURES {
-            if (feature.state)(self, settings) != feature::State::Prohibited {
-                (feature.advertise)(self, settings, out);
-            }
-        }
-        out.extend_from_slice(b"</stream:features>");
+        feature::advertise_all(self, settings, out);
         Step::Stay
     }
 
@@ -164,6 +164,11 @@ impl Negotiation {
     pub(super) fn take_element(&mut self, settings: &Settings, element: &Element, out: &mut Vec<u8>) -> Step {
         if element.is("error", ns::STREAM) {
             return Step::Close(Some(StreamError::parse(element)));
+        }
+        // XEP-0388 section "During Authentication".
+        if self.authentication.request.is_some() && !element.has_ns(ns::SASL2) {
+            let text = "an authentication is under way";
+            return Step::Fail(StreamError::new(Condition::PolicyViolation).with_text(text));
         }
         if let Some(feature) = FEATURES.iter().find(|feature| (feature.claims)(element)) {
             return (feature.take)(self, settings, element, out);
@@ -204,7 +209,7 @@ impl Negotiation {
     pub(super) fn authenticated(&mut self, account: BareJid) -> Step {
         self.is_open = false;
         self.account = Some(account.clone());
-        Step::Authenticated(account)
+        Step::Authenticated { account, restart: true }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::limits::Limits;
+use crate::sasl::token::TokenMechanism;
 use crate::sasl::{ChannelBinding, Hash, Mechanism};
 
 /// Whether TLS is to be negotiated on the stream.
@@ -27,6 +28,12 @@ pub struct Settings {
     pub tls: Tls,
     /// The mechanisms offered, most preferred first; what the channel does not permit is left out.
     pub mechanisms: Vec<Mechanism>,
+    /// What is offered with SASL2 (XEP-0388), if that is. It is offered under TLS only.
+    pub sasl2: Option<Sasl2>,
+    /// Whether the bounds on stanzas are told (XEP-0478).
+    pub tells_limits: bool,
+    /// After how many silent seconds a client is asked for a sign of life, to be told with the bounds.
+    pub idle_seconds: Option<u64>,
     /// Whether accounts can be opened before authentication (XEP-0077).
     pub registration: bool,
     /// Whether invitations to open one are accepted (XEP-0445).
@@ -54,14 +61,28 @@ pub struct Settings {
     pub registrations_max: u8,
 }
 
+/// What is offered with SASL2.
+#[derive(Clone, Debug, Default)]
+pub struct Sasl2 {
+    /// The namespaces of what Bind 2 can enable with a resource (XEP-0386), such as `urn:xmpp:carbons:2`.
+    pub bind_features: Vec<Box<str>>,
+    /// Mechanisms for tokens (XEP-0484), as far as the channel has what they are bound to.
+    pub tokens: Vec<TokenMechanism>,
+    /// Hashes of SCRAM for which a client may leave keys (XEP-0480).
+    pub upgrades: Vec<Hash>,
+}
+
 impl Settings {
-    /// Settings with the usual bounds: TLS required, every mechanism, no registration, nothing beyond RFC 6120.
+    /// Settings with the usual bounds: TLS required, the usual mechanisms, no registration, nothing beyond RFC 6120.
     #[must_use]
     pub fn new(domains: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
         Self {
             domains: domains.into_iter().map(Into::into).collect(),
             tls: Tls::Required,
-            mechanisms: Mechanism::ALL.to_vec(),
+            mechanisms: Mechanism::USUAL.to_vec(),
+            sasl2: None,
+            tells_limits: false,
+            idle_seconds: None,
             registration: false,
             invitations: false,
             features: Vec::new(),
@@ -123,6 +144,8 @@ pub struct TlsFacts {
     pub server_end_point: Option<Vec<u8>>,
     /// `1.2` or `1.3`.
     pub version: &'static str,
+    /// The certificate that the client has shown, in DER. That it has the key is proven, and nothing else.
+    pub client_certificate: Option<Bytes>,
 }
 
 impl TlsFacts {

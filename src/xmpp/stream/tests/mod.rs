@@ -6,14 +6,16 @@ mod binding;
 mod errors;
 mod joined;
 mod management;
+mod sasl2;
 mod split;
 mod starttls;
 
 use std::sync::Arc;
 
 use super::*;
-use crate::sasl::Hash;
+use crate::sasl::plain::Password;
 use crate::sasl::scram::SALT_BYTES;
+use crate::sasl::{Hash, Mechanism};
 
 pub(super) const PASSWORD: &str = "r0m30myr0m30";
 /// Few, so that the tests are quick.
@@ -38,7 +40,12 @@ pub(super) fn settings() -> Settings {
 }
 
 pub(super) fn facts() -> TlsFacts {
-    TlsFacts { exporter: Some(vec![7; 32]), server_end_point: Some(vec![9; 32]), version: "1.3" }
+    TlsFacts {
+        exporter: Some(vec![7; 32]),
+        server_end_point: Some(vec![9; 32]),
+        version: "1.3",
+        client_certificate: None,
+    }
 }
 
 /// A stream, and a server that answers its events.
@@ -102,6 +109,21 @@ impl House {
                 self.stream.handle_bound(outcome);
             }
             Event::AckWanted => self.stream.send_ack(),
+            Event::CheckToken { account, client, shown, .. } => {
+                let is_hers = account.as_str() == "juliet@im.example.com" && &*client == sasl2::CLIENT;
+                let answer = shown.verify(sasl2::TOKEN).filter(|_| is_hers);
+                self.stream.handle_token(answer.ok_or(Failure::NotAuthorized));
+            }
+            Event::WantsUpgrade { .. } => self.stream.handle_upgrade(Ok(true)),
+            Event::Upgrade { account, hash, keys } => {
+                self.stream.handle_upgrade(Ok(true));
+                self.events.push(Event::Upgrade { account, hash, keys });
+            }
+            Event::Enter(wishes) => {
+                let entered = sasl2::enter(&wishes);
+                self.stream.handle_entered(entered);
+                self.events.push(Event::Enter(wishes));
+            }
             Event::Answered(stanza) => self.stream.send(&stanza),
             Event::Malformed { reply, error } => {
                 if let Some(reply) = &reply {

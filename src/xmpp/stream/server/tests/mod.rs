@@ -50,7 +50,7 @@ pub(super) fn settings() -> Settings {
 }
 
 pub(super) fn facts() -> TlsFacts {
-    TlsFacts { exporter: None, server_end_point: None, version: "1.3" }
+    TlsFacts { exporter: None, server_end_point: None, version: "1.3", client_certificate: None }
 }
 
 /// `<db:result/>` of the peer for a pair, with some key.
