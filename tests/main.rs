@@ -5,6 +5,7 @@
 
 mod commands;
 mod idle;
+mod logins;
 mod peers;
 mod plays;
 mod refusals;

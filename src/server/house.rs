@@ -32,6 +32,7 @@ use crate::s2s::{self, Federation};
 use crate::session::interest::Interests;
 use crate::session::{SessionLimits, Sessions};
 use crate::tables::accounts::Accounts;
+use crate::tables::clients::Clients;
 
 /// What every connection shares.
 pub struct House {
@@ -41,6 +42,8 @@ pub struct House {
     pub router: Arc<Router>,
     /// Who may log in.
     pub accounts: Arc<Accounts>,
+    /// From which clients they do.
+    pub clients: Arc<Clients>,
     /// Certificates and keys.
     pub tls: Arc<Tls>,
     /// What streams offer.
@@ -130,7 +133,7 @@ impl House {
     /// A sentence that names the file, key or directory and what to do.
     pub async fn build(config: Config, world: World) -> Result<Arc<Self>, String> {
         let switch = Arc::<Switch>::default();
-        let (router, accounts) = Self::furnish(&config, &world, &switch).await?;
+        let (router, accounts, clients) = Self::furnish(&config, &world, &switch).await?;
         let components = Components::new(&config, &router, &world.clock, &world.ids)?;
         let tls = load_tls(&config).await?;
         let streams = Streams::new(&config, &router);
@@ -145,6 +148,7 @@ impl House {
             config,
             router,
             accounts,
+            clients,
             tls,
             streams,
             clock,
@@ -171,7 +175,7 @@ impl House {
     /// As [`House::build`], as far as it is the configuration's fault.
     pub async fn rehearse(config: &Config) -> Result<(), String> {
         let world = World::alone();
-        let (router, _) = Self::furnish(config, &world, &Arc::default()).await?;
+        let (router, ..) = Self::furnish(config, &world, &Arc::default()).await?;
         Components::new(config, &router, &world.clock, &world.ids).map(drop)
     }
 
@@ -179,7 +183,7 @@ impl House {
         config: &Config,
         world: &World,
         switch: &Arc<Switch>,
-    ) -> Result<(Arc<Router>, Arc<Accounts>), String> {
+    ) -> Result<(Arc<Router>, Arc<Accounts>, Arc<Clients>), String> {
         let World { clock, ids, store, .. } = world;
         Policy::new(&config.s2s)?;
         let mut hosts = Vec::new();
@@ -205,11 +209,14 @@ impl House {
         let accounts =
             Arc::new(Accounts::load(Arc::clone(store), Arc::clone(ids)).await.map_err(|fault| fault.to_string())?);
         let mut sections = config.sections.clone();
-        let extensions =
-            extensions::furnish(&kit, &accounts, config, switch, &mut sections).map_err(|error| error.to_string())?;
+        let settings = sections.take("clients").map_err(|error| error.to_string())?;
+        let clients = Clients::load(Arc::clone(store), Arc::clone(ids), Arc::clone(&accounts), settings).await;
+        let clients = Arc::new(clients.map_err(|fault| fault.to_string())?);
+        let extensions = extensions::furnish(&kit, (&accounts, &clients), config, switch, &mut sections)
+            .map_err(|error| error.to_string())?;
         sections.finish().map_err(|error| error.to_string())?;
         router.wire(Mount::assemble(&extensions)?);
-        Ok((router, accounts))
+        Ok((router, accounts, clients))
     }
 
     /// Serves a client on any byte stream: what the listeners do, and what tests do without a socket.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use xmpp::Element;
 use xmpp::sasl::client::{Binding, ClientExchange};
+use xmpp::sasl::token::show;
 use xmpp::sasl::{Hash, decode_message, encode_message};
 
 use super::frames::{Frame, Frames};
 use super::peer;
 
 const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+const SASL2: &str = "urn:xmpp:sasl:2";
 const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 
@@ -29,6 +31,21 @@ pub enum Security {
     StartTls,
     /// From the first byte (XEP-0368).
     DirectTls,
+}
+
+/// What a login by SASL2 says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sasl2<'a> {
+    /// The id of the client.
+    pub client: Option<&'a str>,
+    /// A token, instead of the password.
+    pub token: Option<&'a str>,
+    /// What is in `<bind/>`, if that is asked for.
+    pub bind: Option<&'a str>,
+    /// What else is in `<authenticate/>`.
+    pub beside: &'a str,
+    /// What is said at once behind that.
+    pub behind: &'a str,
 }
 
 /// Why a login did not work.
@@ -62,6 +79,8 @@ pub struct Actor {
     wire: Box<dyn Wire>,
     frames: Frames,
     domain: String,
+    /// What was heard while logging in and is for the play.
+    kept: Option<Frame>,
     /// The address the server bound.
     pub full_jid: String,
 }
@@ -69,7 +88,8 @@ pub struct Actor {
 impl Actor {
     /// Takes a transport, and secures it if that is how it is done.
     pub async fn enter(wire: Box<dyn Wire>, domain: &str, security: Security) -> Result<Self, String> {
-        let mut actor = Self { wire, frames: Frames::default(), domain: domain.to_owned(), full_jid: String::new() };
+        let mut actor =
+            Self { wire, frames: Frames::default(), domain: domain.to_owned(), kept: None, full_jid: String::new() };
         match security {
             Security::Plain => Ok(actor),
             Security::DirectTls => {
@@ -99,6 +119,9 @@ impl Actor {
     /// Waits for what comes next.
     pub async fn hear(&mut self, patience: Duration) -> Result<Heard, String> {
         let mut buffer = [0; 4096];
+        if let Some(frame) = self.kept.take() {
+            return Ok(Heard::Frame(frame));
+        }
         loop {
             if let Some(frame) = self.frames.next()? {
                 return Ok(Heard::Frame(frame));
@@ -119,14 +142,23 @@ impl Actor {
         }
     }
 
-    /// Opens a stream and gives its features.
-    async fn open(&mut self) -> Result<Element, String> {
-        let header = format!(
+    fn header(&self) -> String {
+        format!(
             "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
              xmlns:stream='http://etherx.jabber.org/streams' to='{}' version='1.0'>",
             self.domain
-        );
+        )
+    }
+
+    /// Opens a stream and gives its features.
+    async fn open(&mut self) -> Result<Element, String> {
+        let header = self.header();
         self.write(header.as_bytes()).await?;
+        self.features().await
+    }
+
+    /// The header of the server, and its features.
+    pub async fn features(&mut self) -> Result<Element, String> {
         match self.hear(Duration::from_secs(20)).await? {
             Heard::Frame(Frame::Open(_)) => self.element().await,
             other => Err(format!("expected a stream header, got {other:?}")),
@@ -203,6 +235,60 @@ impl Actor {
             Some(jid) if answer.attr("type") == Some("result") => self.full_jid = jid,
             _ => return Err(LoginError::Refused(Box::new(answer))),
         }
+        Ok(())
+    }
+
+    /// Authenticates by SASL2 (XEP-0388), with all that goes with it. What the server says in the end is the first that is
+    /// heard afterwards. With a token nothing is waited for: all is said at once.
+    pub async fn log_in_with(&mut self, username: &str, password: &str, wishes: &Sasl2<'_>) -> Result<(), LoginError> {
+        let mut exchange = ClientExchange::new(
+            Hash::Sha256,
+            Binding::Unsupported,
+            None,
+            username,
+            password,
+            "rOprNGfwEbeRWgbNEkqO",
+            None,
+        );
+        let (mechanism, first) = match wishes.token {
+            Some(token) => ("HT-SHA-256-NONE", encode_message(&show(username, token, b""))),
+            None => ("SCRAM-SHA-256", encode_message(exchange.first().as_bytes())),
+        };
+        let agent = wishes.client.map(|id| format!("<user-agent id='{id}'><software>Prompter</software></user-agent>"));
+        let bind = wishes.bind.map(|inside| format!("<bind xmlns='urn:xmpp:bind:0'>{inside}</bind>"));
+        let authenticate = format!(
+            "<authenticate xmlns='{SASL2}' mechanism='{mechanism}'><initial-response>{first}</initial-response>\
+             {}{}{}</authenticate>{}",
+            agent.unwrap_or_default(),
+            bind.unwrap_or_default(),
+            wishes.beside,
+            wishes.behind
+        );
+        if wishes.token.is_some() {
+            let all = self.header() + &authenticate;
+            self.write(all.as_bytes()).await?;
+            self.features().await?;
+        } else {
+            self.open().await?;
+            self.write(authenticate.as_bytes()).await?;
+        }
+        let mut answer = self.element().await?;
+        if answer.is("challenge", SASL2) {
+            let challenge = decode_message(&answer.text()).map_err(|failure| failure.to_string())?;
+            let response = exchange.respond(&challenge).map_err(|error| error.to_string())?;
+            let response = encode_message(response.as_bytes());
+            self.write(format!("<response xmlns='{SASL2}'>{response}</response>").as_bytes()).await?;
+            answer = self.element().await?;
+        }
+        if !answer.is("success", SASL2) {
+            return Err(LoginError::Refused(Box::new(answer)));
+        }
+        self.full_jid = answer.get_child("authorization-identifier", SASL2).map(Element::text).unwrap_or_default();
+        let features = self.element().await?;
+        if !features.is("features", "http://etherx.jabber.org/streams") {
+            return Err(LoginError::Broken(format!("expected features, got {}", String::from(&features))));
+        }
+        self.kept = Some(Frame::Element(answer));
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xmpp::Element;
 
-use super::actor::{Actor, Heard, LoginError, Security, Wire};
+use super::actor::{Actor, Heard, LoginError, Sasl2, Security, Wire};
 use super::frames::{Frame, elements};
 use super::matching::{compare, pretty};
 use super::script::{Action, Character, Kind, Line, Script};
@@ -37,6 +37,13 @@ pub trait Theatre {
     /// Opens a transport to where components of the server of `host` connect.
     async fn gate(&self, host: &str) -> Result<Box<dyn Wire>, String> {
         Err(format!("no component can connect to {host} here"))
+    }
+    /// Opens a transport to the server of a domain on which TLS comes first.
+    async fn dial_tls(&self, domain: &str) -> Result<(Box<dyn Wire>, Security), String> {
+        match self.dial(domain).await? {
+            (_, Security::Plain) => Err("there is no TLS here".to_owned()),
+            dialled => Ok(dialled),
+        }
     }
     /// Becomes the server of a domain for as long as the wire holds: what is written comes to the other servers as
     /// stanzas from there, and what they have for the domain is read.
@@ -227,7 +234,9 @@ impl<T: Theatre> Production<'_, T> {
         } else if character.kind == Kind::Server {
             Actor::enter(self.theatre.serve(domain).await?, domain, Security::Plain).await?
         } else {
-            let (wire, security) = self.theatre.dial(domain).await?;
+            let wants_tls = character.get("login") == Some("sasl2");
+            let (wire, security) =
+                if wants_tls { self.theatre.dial_tls(domain).await? } else { self.theatre.dial(domain).await? };
             let security = if character.get("tls") == Some("none") { Security::Plain } else { security };
             Actor::enter(wire, domain, security).await?
         };
@@ -235,9 +244,22 @@ impl<T: Theatre> Production<'_, T> {
             let jid = character.get("jid").unwrap_or_default();
             let localpart = jid.split_once('@').map(|(localpart, _)| localpart).unwrap_or_default();
             let password = character.get("password").unwrap_or_default();
-            actor.authenticate(localpart, password, character.get("authzid")).await?;
-            if character.get("bind") != Some("none") {
-                actor.bind(character.get("resource")).await?;
+            if character.get("login") == Some("sasl2") {
+                let fill = |key: &str| character.get(key).map(|value| fill(value, &self.variables)).transpose();
+                let (token, bind, beside) = (fill("token")?, fill("bind2")?, fill("beside")?);
+                let wishes = Sasl2 {
+                    client: character.get("client"),
+                    token: token.as_deref(),
+                    bind: bind.as_deref(),
+                    beside: beside.as_deref().unwrap_or_default(),
+                    behind: "",
+                };
+                actor.log_in_with(localpart, password, &wishes).await?;
+            } else {
+                actor.authenticate(localpart, password, character.get("authzid")).await?;
+                if character.get("bind") != Some("none") {
+                    actor.bind(character.get("resource")).await?;
+                }
             }
             let name = &character.name;
             let resource = actor.full_jid.split_once('/').map(|(_, resource)| resource).unwrap_or_default();

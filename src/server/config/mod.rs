@@ -155,6 +155,8 @@ pub struct C2s {
     pub tls_required: bool,
     /// What happens when a resource is asked for that is in use.
     pub resource_conflict: ResourceConflict,
+    /// Whether SCRAM with SHA-512 is offered.
+    pub scram_sha_512: bool,
     /// Whether clients can have stanzas acknowledged (XEP-0198).
     pub stream_management: bool,
     /// Seconds for which a session without a stream waits for its client. 0: clients cannot resume.
@@ -172,6 +174,7 @@ impl Default for C2s {
         Self {
             tls_required: true,
             resource_conflict: ResourceConflict::Replace,
+            scram_sha_512: false,
             stream_management: true,
             resume_seconds_max: 600,
             unacknowledged_stanzas_max: 1_000,

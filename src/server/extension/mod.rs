@@ -231,6 +231,13 @@ pub trait Registrar: Send + Sync + 'static {
     fn apply(&self, application: Application) -> BoxFuture<Applied>;
 }
 
+/// What is enabled or told together with a new resource (XEP-0386).
+pub trait Bind2: Send + Sync + 'static {
+    /// `session` was bound; nothing has been sent to it yet. `wish` is what the client asked for, if it did. Answers what
+    /// `<bound/>` is to hold of it: a complete element that says its namespace.
+    fn bound(&self, session: &Arc<Session>, wish: Option<&Element>) -> Pending<Option<Bytes>>;
+}
+
 /// Which way a stanza passes an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {

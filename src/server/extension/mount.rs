@@ -9,8 +9,8 @@ use xmpp::stanza::IqType;
 use xmpp::{BareJid, Element, Stanza};
 
 use super::{
-    Answer, Asked, BoxFuture, Command, Delegate, Discoverable, Events, Extension, Forms, Guard, Listener, Messages,
-    Multicast, Presences, Registrar, Spec, To,
+    Answer, Asked, Bind2, BoxFuture, Command, Delegate, Discoverable, Events, Extension, Forms, Guard, Listener,
+    Messages, Multicast, Presences, Registrar, Spec, To,
 };
 
 /// Answers one kind of IQ.
@@ -106,6 +106,8 @@ pub struct Wiring {
     pub delegate: Option<Arc<dyn Delegate>>,
     /// Ad-hoc commands of hosts and services, in the order in which they are listed.
     pub commands: Vec<(To, Arc<dyn Command>)>,
+    /// What is enabled or told together with a new resource, and whether clients are told that they may ask for it.
+    pub bind2: Vec<(&'static str, bool, Arc<dyn Bind2>)>,
     /// The claims of what is mounted.
     pub specs: Vec<&'static Spec>,
 }
@@ -307,6 +309,15 @@ impl Mount {
             self.faults.push(format!("{} is the second with a command {}", self.mounting, command.node()));
         }
         self.wiring.commands.push((to, command));
+    }
+
+    /// Takes part when a resource is bound by Bind 2 (XEP-0386). What a client asks for in the namespace `ns` is passed on;
+    /// with `is_offered`, it is told that it may ask.
+    pub fn bind2(&mut self, ns: &'static str, is_offered: bool, part: Arc<dyn Bind2>) {
+        if self.wiring.bind2.iter().any(|(other, ..)| *other == ns) {
+            self.faults.push(format!("{} is the second to take part in binding with {ns}", self.mounting));
+        }
+        self.wiring.bind2.push((ns, is_offered, part));
     }
 
     /// Adds a guard.

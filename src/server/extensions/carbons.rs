@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use xmpp::{StanzaError, ns};
+use bytes::Bytes;
+use xmpp::{Element, StanzaError, ns};
 
-use crate::extension::{Answer, Asked, Extension, Mount, Reply, Spec, To, Xep};
+use crate::extension::{Answer, Asked, Bind2, Extension, Mount, Pending, Reply, Spec, To, Xep};
+use crate::session::Session;
 
 /// Turns copies on and off for a session.
 #[derive(Debug)]
@@ -29,6 +31,16 @@ impl Carbons {
     }
 }
 
+impl Bind2 for Carbons {
+    fn bound(&self, session: &Arc<Session>, wish: Option<&Element>) -> Pending<Option<Bytes>> {
+        if wish.is_some_and(|wish| wish.name() == "enable") {
+            session.state().wants_carbons = true;
+        }
+        // XEP-0386: it cannot fail, so nothing need be said.
+        Pending::now(None)
+    }
+}
+
 impl Extension for Carbons {
     fn spec(&self) -> &'static Spec {
         &SPEC
@@ -37,6 +49,7 @@ impl Extension for Carbons {
     fn mount(self: Arc<Self>, at: &mut Mount) {
         at.iq_set(To::ACCOUNT, ("enable", ns::CARBONS), &self, Self::enable);
         at.iq_set(To::ACCOUNT, ("disable", ns::CARBONS), &self, Self::disable);
+        at.bind2(ns::CARBONS, true, Arc::<Self>::clone(&self));
         // Clients look for it at the domain.
         at.feature(To::DOMAIN, ns::CARBONS);
         at.feature(To::DOMAIN | To::ACCOUNT, ns::CARBONS_RULES);

@@ -10,6 +10,7 @@ pub mod blocking;
 pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
+pub mod clients;
 pub mod commands;
 pub mod delegation;
 pub mod disco;
@@ -41,6 +42,7 @@ use crate::extension::{Extension, Kit};
 use crate::fanout::contacts::Contacts;
 use crate::runtime::Switch;
 use crate::tables::accounts::Accounts;
+use crate::tables::clients::Clients;
 use crate::tables::nodes::{Nodes, NodesLimits};
 
 /// Builds every extension. Their order is the order in which they hear of moments.
@@ -49,7 +51,7 @@ use crate::tables::nodes::{Nodes, NodesLimits};
 /// When a section of the configuration does not read as its owner expects.
 pub fn furnish(
     kit: &Kit,
-    accounts: &Arc<Accounts>,
+    (accounts, clients): (&Arc<Accounts>, &Arc<Clients>),
     config: &Config,
     switch: &Arc<Switch>,
     sections: &mut Sections,
@@ -92,6 +94,7 @@ pub fn furnish(
         multicast::Multicast::new(kit, sections.take("multicast")?),
         Arc::new(carbons::Carbons),
         caps::Caps::new(kit),
+        clients::ClientAccess::new(kit, clients),
         commands::Commands::new(kit),
         delegation::Delegation::new(kit, config),
         privileges,

@@ -3,7 +3,9 @@
 pub mod c2s;
 pub mod certificate;
 pub mod connection;
+mod enter;
 pub mod listen;
+mod negotiate;
 pub mod restore;
 pub mod resume;
 pub mod seek;

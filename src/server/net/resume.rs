@@ -121,6 +121,14 @@ pub async fn make_room(house: &Arc<House>, jid: &FullJid) {
     }
 }
 
+/// Ends a session whose client has come back for another one.
+pub async fn replace(house: &Arc<House>, session: &Arc<Session>) {
+    match take(session).await {
+        Some(detached) => end(house, session, Some(detached.acks)).await,
+        None => session.mailbox.close(Some(Condition::Conflict)),
+    }
+}
+
 /// A session has lost its stream. It waits for its client if it can; whether it does is returned. What was written and
 /// not acknowledged is in its mailbox in any case.
 pub fn detach(house: &House, session: &Session, acks: Option<&Acks>, unacked: VecDeque<(Frame, Timestamp)>) -> bool {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xmpp::limits::Limits;
-use xmpp::stream::{Settings, Tls};
+use xmpp::sasl::token::TokenMechanism;
+use xmpp::sasl::{Hash, Mechanism};
+use xmpp::stream::{Sasl2, Settings, Tls};
 use xmpp::xml::element_bytes;
 use xmpp::{Element, ns};
 
@@ -16,7 +18,18 @@ use crate::router::Router;
 /// What belongs to streams as such rather than to an extension.
 pub static SPEC: Spec = Spec {
     name: "streams",
-    xeps: &[Xep::complete(352, "1.0.0"), Xep::complete(368, "1.1.0"), Xep::complete(440, "1.0.0")],
+    xeps: &[
+        Xep::complete(352, "1.0.0"),
+        Xep::complete(368, "1.1.0"),
+        Xep::complete(386, "1.1.0"),
+        Xep::complete(388, "1.0.4"),
+        Xep::complete(440, "1.0.0"),
+        Xep::complete(474, "0.5.0"),
+        Xep::complete(480, "0.2.0"),
+        Xep::complete(484, "0.2.0"),
+        Xep::complete(509, "0.2.0"),
+        Xep::complete(515, "0.1.0"),
+    ],
     config: "",
 };
 
@@ -48,6 +61,18 @@ impl Streams {
         settings.authentications_max = u8::try_from(limits.authentication_attempts_max).unwrap_or(u8::MAX);
         settings.acks = config.c2s.stream_management;
         settings.client_states = true;
+        settings.tells_limits = true;
+        settings.idle_seconds = Some(limits.idle_seconds_max);
+        let bind2 = router.wiring().bind2.iter().filter(|(_, is_offered, _)| *is_offered);
+        settings.sasl2 = Some(Sasl2 {
+            bind_features: bind2.map(|(ns, ..)| Box::from(*ns)).collect(),
+            tokens: TokenMechanism::ALL.to_vec(),
+            upgrades: vec![Hash::Sha512],
+        });
+        if config.c2s.scram_sha_512 {
+            settings.mechanisms.extend([Mechanism::ScramSha512Plus, Mechanism::ScramSha512]);
+            settings.mechanisms.sort_unstable();
+        }
         settings.features = vec![
             element_bytes(&caps::stream_feature(router)),
             element_bytes(&Element::builder("ver", ns::ROSTER_VERSIONING).build()),

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use xmpp::stream::Condition;
+use xmpp::stream::entry::Proof;
 use xmpp::{BareJid, FullJid, Jid, StanzaError};
 
 use self::interest::Interest;
@@ -64,10 +65,23 @@ pub struct State {
     pub wants_carbons: bool,
     /// Messages it sent or received lately of which others got copies, so that they hear of errors too.
     pub copied: Option<Box<Copied>>,
+    /// Which client it is of and how that logged in, if it said so (XEP-0388).
+    pub login: Option<Box<Login>>,
     /// How far it has read its archive, if it has (XEP-0313).
     pub archive_read: Option<ArchiveRead>,
     /// How it can be resumed when its stream is lost, if it can (XEP-0198).
     pub resumable: Option<Box<Resumable>>,
+}
+
+/// How a client logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// What its account calls the client, if that is known again.
+    pub client: Option<Box<str>>,
+    /// How it has proven who it is.
+    pub proof: Proof,
+    /// The certificate it has shown for that, as a hash of it.
+    pub certificate: Option<[u8; 32]>,
 }
 
 /// The last few messages that were copied to other resources, by who they were to or from, and their ids.

@@ -1,6 +1,6 @@
 //! Accounts: who may log in, and what proves it.
 //!
-//! Stored are the SCRAM keys of RFC 5802 for SHA-256 and SHA-1, each under a salt of its own; passwords are not. A
+//! Stored are the SCRAM keys of RFC 5802 for SHA-256, SHA-1 and, but for accounts that are older than it, SHA-512, each under a salt of its own; passwords are not. A
 //! login by SCRAM costs the server a read and a few HMACs; only PLAIN and new passwords are stretched here, on worker
 //! threads, few at a time. For accounts that do not exist there are keys too ([`Keys::fake`]), so that neither answers
 //! nor time tell who exists. An account's other data belongs to other tables; who removes an account tells them.
@@ -106,6 +106,7 @@ struct Record {
     created: Timestamp,
     sha256: Keys,
     sha1: Keys,
+    sha512: Option<Keys>,
 }
 
 impl Accounts {
@@ -158,7 +159,49 @@ impl Accounts {
         Ok(match hash {
             Hash::Sha256 => record.sha256,
             Hash::Sha1 => record.sha1,
+            Hash::Sha512 => record.sha512.unwrap_or(fake),
         })
+    }
+
+    /// A number that changes with the password of `account` and says nothing of it. One comes for an account that does
+    /// not exist, too.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn marker(&self, account: &BareJid) -> Result<u64, Fault> {
+        let keys = self.keys(account.localpart().unwrap_or_default(), account.domain(), Hash::Sha256).await?;
+        let marker = Hash::Sha256.hmac(&self.secret, &[b"marker\0", &keys.stored_key]);
+        Ok(marker.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+    }
+
+    /// Whether `account` has no keys of this hash yet.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn lacks_keys(&self, account: &BareJid, hash: Hash) -> Result<bool, Fault> {
+        let Some(row) = self.store.get(&key(account)).await? else { return Ok(false) };
+        Ok(hash == Hash::Sha512 && Record::read(&row)?.sha512.is_none())
+    }
+
+    /// Adds keys of SHA-512 to an account that has none (XEP-0480). Those of other hashes stay as they are. Durable when
+    /// this returns.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn add_keys(&self, account: &BareJid, keys: Keys) -> Result<(), Fault> {
+        let Some(row) = self.store.get(&key(account)).await? else { return Ok(()) };
+        let record = Record::read(&row)?;
+        if record.sha512.is_some() {
+            return Ok(());
+        }
+        let record = Record { sha512: Some(keys), ..record };
+        let mut batch = Batch::new();
+        batch.expect_value(key(account), row).put(key(account), record.render());
+        match self.store.commit_durably(batch).await {
+            // Another password has come between: these keys are of the one before.
+            Ok(()) | Err(CommitError::Conflict(_)) => Ok(()),
+            Err(error) => Err(fault(error)),
+        }
     }
 
     /// Whether `password` is that of `localpart` at `domain`. As slow when there is no such account.
@@ -338,14 +381,16 @@ impl Accounts {
         if password.is_empty() || password.len() > PASSWORD_BYTES_MAX || prepare_password(password).is_none() {
             return Err(AccountError::BadPassword);
         }
-        let (mut salt256, mut salt1) = ([0_u8; SALT_BYTES], [0_u8; SALT_BYTES]);
-        self.ids.fill(&mut salt256);
-        self.ids.fill(&mut salt1);
+        let [mut salt256, mut salt1, mut salt512] = [[0_u8; SALT_BYTES]; 3];
+        for salt in [&mut salt256, &mut salt1, &mut salt512] {
+            self.ids.fill(salt);
+        }
         let password = password.to_owned();
         let derived = self.stretch(move || {
             let sha256 = Keys::derive(Hash::Sha256, &password, &salt256, ITERATIONS_DEFAULT)?;
             let sha1 = Keys::derive(Hash::Sha1, &password, &salt1, ITERATIONS_DEFAULT)?;
-            Some(Record { created, sha256, sha1 })
+            let sha512 = Keys::derive(Hash::Sha512, &password, &salt512, ITERATIONS_DEFAULT)?;
+            Some(Record { created, sha256, sha1, sha512: Some(sha512) })
         });
         derived.await?.ok_or(AccountError::BadPassword)
     }
@@ -379,11 +424,11 @@ fn read_invitation(row: &[u8]) -> Option<(Timestamp, &str)> {
 }
 
 impl Record {
-    /// Shape, when opened, then for SHA-256 and SHA-1: iterations, and salt and two keys, each after its length.
+    /// Shape, when opened, then for SHA-256, SHA-1 and, if there are keys of it, SHA-512: iterations, and salt and two keys, each after its length.
     fn render(&self) -> Vec<u8> {
         let mut row = vec![SHAPE];
         row.extend_from_slice(&self.created.to_be_bytes());
-        for keys in [&self.sha256, &self.sha1] {
+        for keys in [&self.sha256, &self.sha1].into_iter().chain(&self.sha512) {
             row.extend_from_slice(&keys.iterations.to_be_bytes());
             for part in [&keys.salt, &keys.stored_key, &keys.server_key] {
                 row.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
@@ -413,7 +458,8 @@ impl Record {
             Some(Keys { salt, iterations: u32::from_be_bytes(*iterations), stored_key, server_key })
         };
         let (sha256, sha1) = (keys()?, keys()?);
-        Some(Self { created: u64::from_be_bytes(*created), sha256, sha1 })
+        let sha512 = keys();
+        Some(Self { created: u64::from_be_bytes(*created), sha256, sha1, sha512 })
     }
 }
 

@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod archive;
 pub mod blocklist;
 pub mod cache;
+pub mod clients;
 pub mod directory;
 pub mod disabled;
 pub mod elements;
@@ -38,6 +39,8 @@ pub enum Table {
     Disabled = 0x04,
     /// domain -> message of the day; domain, localpart -> which one the account was given.
     MessageOfTheDay = 0x05,
+    /// account, client -> when it was here, how it logs in, its tokens.
+    Clients = 0x06,
     /// account -> roster version; account, contact -> roster item.
     Roster = 0x10,
     /// account, address -> blocked.

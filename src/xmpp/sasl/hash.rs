@@ -38,8 +38,8 @@ impl Hash {
         }
     }
 
-    /// HMAC(key, parts joined).
-    pub(crate) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    /// HMAC(key, parts joined). No secret leaks by how long it takes.
+    pub fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
         match self {
             Self::Sha1 => hmac::<Hmac<Sha1>>(key, parts),
             Self::Sha256 => hmac::<Hmac<Sha256>>(key, parts),

@@ -13,7 +13,7 @@ use super::request::{FORM, Page, Query, SEARCH_FIELDS};
 use super::splice::Wrapping;
 use super::{Account, Archive, SPEC};
 use crate::config::Config;
-use crate::extension::{Answer, Asked, Extension, Listener, Mount, Pending, Reply, Spec, To, fault};
+use crate::extension::{Answer, Asked, Bind2, Extension, Listener, Mount, Pending, Reply, Spec, To, fault};
 use crate::extensions::messages::Ticket;
 use crate::extensions::offline::Offline;
 use crate::runtime::{Timestamp, rfc3339};
@@ -55,7 +55,12 @@ impl Service {
 
     async fn metadata(self: Arc<Self>, asked: Asked) -> Answer {
         asked.require_owner()?;
-        let ledger = self.open(&asked.to).await?;
+        Ok(Reply::Element(self.ends(&asked.to).await?))
+    }
+
+    /// The first and the last message there is (XEP-0313 section "Archive Metadata").
+    async fn ends(&self, account: &BareJid) -> Result<Element, StanzaError> {
+        let ledger = self.open(account).await?;
         let mut metadata = Element::builder("metadata", ns::ARCHIVE);
         for (name, is_from_end) in [("start", false), ("end", true)] {
             let want = Want {
@@ -73,7 +78,7 @@ impl Service {
                 metadata = metadata.append(end.build());
             }
         }
-        Ok(Reply::Element(metadata.build()))
+        Ok(metadata.build())
     }
 
     async fn query(self: Arc<Self>, asked: Asked) -> Answer {
@@ -242,6 +247,19 @@ impl Listener for Service {
     }
 }
 
+impl Bind2 for Service {
+    fn bound(&self, session: &Arc<Session>, _: Option<&Element>) -> Pending<Option<Bytes>> {
+        let (archive, offline) = (Arc::clone(&self.archive), Arc::clone(&self.offline));
+        let (service, session) = (Self { archive, offline, ..*self }, Arc::clone(session));
+        Pending::later(async move {
+            // Whoever is told where the archive ends reads it, and needs nothing from it twice.
+            session.state().archive_read = Some(ArchiveRead { to: Place::FIRST, reached_end: false });
+            let ends = service.ends(&session.jid.bare()).await.ok()?;
+            Some(element_bytes(&ends))
+        })
+    }
+}
+
 impl Extension for Service {
     fn spec(&self) -> &'static Spec {
         &SPEC
@@ -254,6 +272,7 @@ impl Extension for Service {
             at.iq_get(To::ACCOUNT, ("metadata", ns::ARCHIVE), &self, Self::metadata);
             at.iq_get(To::ACCOUNT, ("prefs", ns::ARCHIVE), &self, Self::preferences);
             at.iq_set(To::ACCOUNT, ("prefs", ns::ARCHIVE), &self, Self::prefer);
+            at.bind2(ns::ARCHIVE, false, Arc::<Self>::clone(&self));
             at.feature(To::ACCOUNT, ns::ARCHIVE_EXTENDED);
             at.feature(To::ACCOUNT, "urn:xmpp:mam:2#groupchat-field");
             at.feature(To::ACCOUNT, ns::STANZA_IDS);

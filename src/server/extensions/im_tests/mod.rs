@@ -74,7 +74,14 @@ impl Stage {
         let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
         let kit = Kit { store: Arc::clone(&store), router: Arc::clone(&router), clock: clock_, ids };
         let mut sections: Sections = Config::parse(sections, None).unwrap().sections;
-        let extensions = super::furnish(&kit, &accounts, &config, &Arc::default(), &mut sections).unwrap();
+        let clients = crate::tables::clients::Clients::load(
+            Arc::clone(&kit.store),
+            Arc::clone(&kit.ids),
+            Arc::clone(&accounts),
+            crate::tables::clients::Settings::default(),
+        );
+        let clients = Arc::new(clients.await.unwrap());
+        let extensions = super::furnish(&kit, (&accounts, &clients), &config, &Arc::default(), &mut sections).unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
         Self { router, clock, accounts, store }
     }

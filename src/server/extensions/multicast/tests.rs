@@ -52,8 +52,16 @@ impl House {
         let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
         let _exists = accounts.create(&BareJid::new(&format!("romeo@{domain}")).unwrap(), "secret", NOW).await;
         let kit = Kit { store, router: Arc::clone(&router), clock, ids };
+        let clients = crate::tables::clients::Clients::load(
+            Arc::clone(&kit.store),
+            Arc::clone(&kit.ids),
+            Arc::clone(&accounts),
+            crate::tables::clients::Settings::default(),
+        );
+        let clients = Arc::new(clients.await.unwrap());
         let extensions =
-            crate::extensions::furnish(&kit, &accounts, &config, &Arc::default(), &mut Sections::default()).unwrap();
+            crate::extensions::furnish(&kit, (&accounts, &clients), &config, &Arc::default(), &mut Sections::default())
+                .unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
         let sent = Arc::new(Sent::default());
         router.open_road(Arc::<Sent>::clone(&sent));

@@ -57,7 +57,15 @@ impl Stage {
         let router = Arc::new(Router::new(hosts, sessions, Interests::new(10), Arc::clone(&clock_), ids_));
         let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
         let kit = Kit { store, router: Arc::clone(&router), clock: clock_, ids };
-        let extensions = crate::extensions::furnish(&kit, &accounts, &config, &Arc::default(), &mut sections).unwrap();
+        let clients = crate::tables::clients::Clients::load(
+            Arc::clone(&kit.store),
+            Arc::clone(&kit.ids),
+            Arc::clone(&accounts),
+            crate::tables::clients::Settings::default(),
+        );
+        let clients = Arc::new(clients.await.unwrap());
+        let extensions =
+            crate::extensions::furnish(&kit, (&accounts, &clients), &config, &Arc::default(), &mut sections).unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
         for jid in ["romeo@example.net", "juliet@example.com", "nurse@example.com"] {
             let _exists = accounts.create(&BareJid::new(jid).unwrap(), "secret", NOW).await;

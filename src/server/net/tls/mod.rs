@@ -162,7 +162,8 @@ impl Tls {
             Some(ProtocolVersion::TLSv1_3) => "1.3",
             _ => "1.2",
         };
-        let facts = TlsFacts { exporter, server_end_point: shown.certificate.server_end_point.clone(), version };
+        let server_end_point = shown.certificate.server_end_point.clone();
+        let facts = TlsFacts { exporter, server_end_point, version, client_certificate: None };
         Ok((stream, facts))
     }
 }

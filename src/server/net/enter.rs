@@ -1,0 +1,108 @@
+//! What a client asks for with SASL2, done in one go: an earlier stream goes on, or a resource is bound with all that is to
+//! be enabled with it, and a token is given (XEP-0388, XEP-0386, XEP-0198 section 9, XEP-0484).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use xmpp::sasl::Failure;
+use xmpp::stream::ResumeFailed;
+use xmpp::stream::entry::{Bind2, Bound, Entered, Wishes};
+use xmpp::{BareJid, FullJid, StanzaError};
+
+use super::negotiate::unavailable;
+use super::resume::{self, Resumption};
+use crate::house::House;
+use crate::session::{Login, Session};
+
+/// What came of it.
+pub(super) struct Done {
+    pub(super) account: BareJid,
+    /// What the stream machine is told.
+    pub(super) told: Result<Entered, Failure>,
+    /// The session, and whether it is new.
+    pub(super) session: Option<(Arc<Session>, bool)>,
+}
+
+/// Does what a client asks for that has proven who it is.
+pub(super) async fn enter(house: &Arc<House>, wishes: Wishes, peer: IpAddr) -> Done {
+    let Wishes { account, proof, agent, resume, bind, token } = wishes;
+    if house.accounts.is_disabled(&account) {
+        return Done { account, told: Err(Failure::AccountDisabled), session: None };
+    }
+    tracing::info!(%account, %peer, ?proof, "logged in");
+    let mut told = Entered::default();
+    let entered = house.clients.entered(&account, &agent, proof, token, house.clock.now()).await;
+    let client = match entered {
+        Ok((client, token)) => {
+            told.token = token;
+            client
+        }
+        Err(fault) => return Done { account, told: Err(unavailable(&fault)), session: None },
+    };
+    let mut session = None;
+    if let Some((previd, h)) = resume {
+        told.resumed = Some(match resume::resume(house, &account, &previd, h).await {
+            Ok(Resumption { session: earlier, resumed }) => {
+                session = Some((earlier, false));
+                Ok(resumed)
+            }
+            Err(failed) => Err(failed),
+        });
+    }
+    let is_over = matches!(told.resumed, Some(Err(ResumeFailed::Impossible(_))));
+    if let (Some(wish), None, false) = (bind, &session, is_over) {
+        let login = Login { client, proof, certificate: None };
+        let bound = bind2(house, &account, agent.id.as_deref(), login, wish).await;
+        told.bound = Some(bound.map(|(fresh, bound)| {
+            session = Some((fresh, true));
+            bound
+        }));
+    } else if let Some((session, _)) = &session {
+        session.state().login = Some(Box::new(Login { client, proof, certificate: None }));
+    }
+    Done { account, told: Ok(told), session }
+}
+
+/// Binds a resource that begins with the client's tag and is the same each time for the same client.
+async fn bind2(
+    house: &Arc<House>,
+    account: &BareJid,
+    id: Option<&str>,
+    login: Login,
+    wish: Bind2,
+) -> Result<(Arc<Session>, Bound), StanzaError> {
+    let tag = wish.tag.as_deref();
+    let ending = match id {
+        Some(id) => house.clients.resource(account, id, tag.unwrap_or_default()),
+        None => house.ids.id(),
+    };
+    let tagged = tag.and_then(|tag| account.with_resource(&format!("{tag}/{ending}")).ok());
+    let jid: FullJid = match tagged {
+        Some(jid) => jid,
+        None => account.with_resource(&ending).map_err(|_| StanzaError::internal_server_error())?,
+    };
+    // The section "Performing the bind": earlier sessions of the same client end, whatever their resource.
+    if let Some(client) = &login.client {
+        let is_earlier = |session: &&Arc<Session>| {
+            session.state().login.as_ref().is_some_and(|login| login.client.as_ref() == Some(client))
+        };
+        for session in house.router.sessions.of(account.as_str()).iter().filter(is_earlier) {
+            resume::replace(house, session).await;
+        }
+    }
+    resume::make_room(house, &jid).await;
+    // Only this client is given this resource, so whoever has it is an earlier session of it.
+    let policy = crate::config::ResourceConflict::Replace;
+    let session = house.router.sessions.bind(jid, policy, house.clock.now(), || house.ids.id())?;
+    session.state().login = Some(Box::new(login));
+    let acks = wish.acks.filter(|_| house.config.c2s.stream_management);
+    let acks = acks.map(|(resume, max)| resume::enable(house, &session, resume, max));
+    let mut inside: Vec<Bytes> = Vec::new();
+    for (ns, _, part) in &house.router.wiring().bind2 {
+        let asked = wish.features.iter().find(|feature| feature.has_ns(*ns));
+        inside.extend(part.bound(&session, asked).await);
+    }
+    let bound = Bound { jid: session.jid.clone(), acks, inside };
+    Ok((session, bound))
+}
