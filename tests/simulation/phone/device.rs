@@ -1,5 +1,7 @@
 //! A device: a client that acknowledges, resumes, catches up and says again, and notes what it gets.
 
+// long: one client, from its login to the last message, which is read in one go.
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
