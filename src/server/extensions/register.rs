@@ -26,6 +26,8 @@ pub struct Register {
     clock: Arc<dyn Clock>,
     accounts: Arc<Accounts>,
     policy: Registration,
+    /// Who administers: not for strangers to be.
+    admins: Vec<BareJid>,
     per_address_per_hour_max: usize,
     opened: Mutex<HashMap<IpAddr, Vec<Timestamp>>>,
 }
@@ -46,6 +48,7 @@ impl Register {
             clock: Arc::clone(&kit.clock),
             accounts: Arc::clone(accounts),
             policy: config.registration,
+            admins: config.admins.iter().filter_map(|admin| BareJid::new(admin).ok()).collect(),
             per_address_per_hour_max: config.limits.registrations_per_address_per_hour_max,
             opened: Mutex::default(),
         })
@@ -114,6 +117,9 @@ impl Register {
         let (name, password) = wanted(&query)?;
         let account = BareJid::from_parts(Some(&name), &application.domain)
             .map_err(|_| StanzaError::not_acceptable().with_text("That name cannot be part of an address"))?;
+        if self.admins.contains(&account) && !application.peer.to_canonical().is_loopback() {
+            return Err(StanzaError::not_allowed().with_text("That name is kept for an administrator"));
+        }
         if !self.may_open(application.peer) {
             return Err(StanzaError::resource_constraint()
                 .with_text("Too many accounts were opened from your address; try later"));

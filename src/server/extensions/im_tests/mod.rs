@@ -8,6 +8,7 @@ mod contacts;
 mod copies;
 mod messages;
 mod push;
+mod registration;
 mod retention;
 mod steps;
 
@@ -18,7 +19,7 @@ use xmpp::limits::Limits;
 use xmpp::{BareJid, FullJid, Stanza};
 
 use crate::config::ResourceConflict;
-use crate::config::{Config, Sections};
+use crate::config::{Config, Registration, Sections};
 use crate::extension::{Kit, Mount};
 use crate::router::Router;
 use crate::runtime::{Clock, SeededIds, SimulatedClock};
@@ -59,6 +60,8 @@ impl Stage {
         config.limits.roster_items_max = 50;
         config.limits.offline_messages_per_account_max = 3;
         config.limits.blocklist_items_max = 3;
+        config.registration = Registration::Open;
+        config.admins = vec!["root@example.net".into()];
         let sessions = Sessions::new(SessionLimits {
             sessions_per_account_max: 10,
             mailbox_bytes_max: config.limits.mailbox_bytes_max,

@@ -58,7 +58,6 @@ impl Timeline {
             identity.attribute("type", "leaf").attribute("name", "Timeline").build(),
             feature(ns::PUBSUB),
             feature(ns::RSM),
-            feature(ns::ARCHIVE),
             feature(ns::TIMELINE),
         ]
     }
