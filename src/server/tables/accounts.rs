@@ -21,7 +21,9 @@ use crate::runtime::{Ids, Timestamp};
 /// Accounts in one page of a list.
 pub const LIST_ROWS_MAX: usize = 500;
 /// First byte of a stored account: the shape of what follows.
-const SHAPE: u8 = 1;
+const SHAPE: u8 = 2;
+/// That of an account without keys of SHA-512: all were so once.
+const SHAPE_OF_OLD: u8 = 1;
 /// The name of the secret that fake keys are made from, in [`Table::Installation`].
 const FAKE_KEYS: &str = "fake-keys";
 
@@ -426,7 +428,7 @@ fn read_invitation(row: &[u8]) -> Option<(Timestamp, &str)> {
 impl Record {
     /// Shape, when opened, then for SHA-256, SHA-1 and, if there are keys of it, SHA-512: iterations, and salt and two keys, each after its length.
     fn render(&self) -> Vec<u8> {
-        let mut row = vec![SHAPE];
+        let mut row = vec![if self.sha512.is_some() { SHAPE } else { SHAPE_OF_OLD }];
         row.extend_from_slice(&self.created.to_be_bytes());
         for keys in [&self.sha256, &self.sha1].into_iter().chain(&self.sha512) {
             row.extend_from_slice(&keys.iterations.to_be_bytes());
@@ -443,7 +445,7 @@ impl Record {
     }
 
     fn take_apart(row: &[u8]) -> Option<Self> {
-        let (&SHAPE, row) = row.split_first()? else { return None };
+        let (&shape @ (SHAPE | SHAPE_OF_OLD), row) = row.split_first()? else { return None };
         let (created, mut row) = row.split_first_chunk::<8>()?;
         let mut keys = || {
             let (iterations, mut rest) = row.split_first_chunk::<4>()?;
@@ -458,7 +460,7 @@ impl Record {
             Some(Keys { salt, iterations: u32::from_be_bytes(*iterations), stored_key, server_key })
         };
         let (sha256, sha1) = (keys()?, keys()?);
-        let sha512 = keys();
+        let sha512 = if shape == SHAPE { Some(keys()?) } else { None };
         Some(Self { created: u64::from_be_bytes(*created), sha256, sha1, sha512 })
     }
 }

@@ -63,7 +63,7 @@ async fn keys_are_for_their_hash_and_each_has_its_salt() {
             salts.insert(keys.salt);
         }
     }
-    assert_eq!(salts.len(), 4);
+    assert_eq!(salts.len(), 6);
 }
 
 #[tokio::test]
@@ -146,6 +146,28 @@ async fn a_torn_record_is_a_fault_and_no_panic() {
         store.commit_durably(batch).await.unwrap();
         accounts.keys("juliet", "capulet.example", Hash::Sha256).await.expect_err("torn");
     }
+}
+
+#[tokio::test]
+async fn an_account_from_before_sha_512_gets_keys_of_it_once() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let accounts = Accounts::load(Arc::clone(&store), Arc::new(SeededIds::new(1))).await.unwrap();
+    let juliet = jid("juliet@capulet.example");
+    accounts.create(&juliet, "r0m30", NOW).await.unwrap();
+    assert!(!accounts.lacks_keys(&juliet, Hash::Sha512).await.unwrap());
+    let record = Record::read(&store.get(&key(&juliet)).await.unwrap().unwrap()).unwrap();
+    let mut batch = Batch::new();
+    batch.put(key(&juliet), Record { sha512: None, ..record.clone() }.render());
+    store.commit_durably(batch).await.unwrap();
+    assert!(accounts.lacks_keys(&juliet, Hash::Sha512).await.unwrap());
+    let fake = accounts.keys("juliet", "capulet.example", Hash::Sha512).await.unwrap();
+    assert!(!fake.verify(Hash::Sha512, "r0m30"));
+    let keys = record.sha512.clone().unwrap();
+    accounts.add_keys(&juliet, keys.clone()).await.unwrap();
+    assert_eq!(accounts.keys("juliet", "capulet.example", Hash::Sha512).await.unwrap(), keys);
+    accounts.add_keys(&juliet, Keys { iterations: 1, ..keys.clone() }).await.unwrap();
+    assert_eq!(accounts.keys("juliet", "capulet.example", Hash::Sha512).await.unwrap(), keys, "once");
+    assert!(accounts.check_password("juliet", "capulet.example", "r0m30").await.unwrap());
 }
 
 #[tokio::test]

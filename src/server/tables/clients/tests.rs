@@ -77,7 +77,7 @@ async fn a_token_is_of_one_client_and_one_mechanism() {
     assert_eq!(world.check(OTHER, &token, None, false, 2).await, Err(Failure::NotAuthorized));
     let weaker = world.check_as(TokenMechanism::Unbound, CLIENT, &token, None, false, 2).await;
     assert_eq!(weaker, Err(Failure::NotAuthorized));
-    let wrong = world.check(CLIENT, &token.replace('a', "b"), None, false, 2).await;
+    let wrong = world.check(CLIENT, &format!("{token}x"), None, false, 2).await;
     assert_eq!(wrong, Err(Failure::NotAuthorized));
     assert_eq!(world.check(CLIENT, &token, None, false, 31 * DAY).await, Err(Failure::CredentialsExpired));
 }
