@@ -282,6 +282,7 @@ impl<'a, 'l> Pass<'a, 'l> {
     fn read_attributes(&mut self, mut rest: &'a str, depth: usize) -> Result<(), XmlError> {
         self.attributes.clear();
         let mut count = 0;
+        let mut declares_xml = false;
         loop {
             let trimmed = trim_start(rest);
             if trimmed.is_empty() {
@@ -304,6 +305,8 @@ impl<'a, 'l> Pass<'a, 'l> {
             let value = attribute_value(raw)?;
             match (prefix, local) {
                 ("", "xmlns") => self.declare("", value, depth)?,
+                // It binds nothing, so that `declare` would not see it twice.
+                ("xmlns", "xml") if std::mem::replace(&mut declares_xml, true) => return Err(XmlError::NotWellFormed),
                 ("xmlns", prefix) => self.declare(prefix, value, depth)?,
                 _ => {
                     let is_twice = |other: &Attribute<'_>| other.local == local && is_same(other.prefix, prefix);

@@ -90,6 +90,10 @@ fn what_is_not_well_formed_has_its_error() {
         ("<a xmlns:x='urn:a' xmlns:x='urn:a'/>", NotWellFormed),
         ("<a xmlns:x='urn:a' xmlns:y='urn:a' x:b='' y:b=''/>", NotWellFormed),
         ("<a xmlns:xmlns='urn:a'/>", NotWellFormed),
+        (
+            "<a xmlns:xml='http://www.w3.org/XML/1998/namespace' xmlns:xml='http://www.w3.org/XML/1998/namespace'/>",
+            NotWellFormed,
+        ),
         ("<a xmlns:xml='urn:a'/>", NotWellFormed),
         ("<a xmlns:x='http://www.w3.org/XML/1998/namespace'/>", NotWellFormed),
         ("<a xmlns='http://www.w3.org/XML/1998/namespace'/>", NotWellFormed),
