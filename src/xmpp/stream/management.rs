@@ -74,7 +74,8 @@ impl Management {
 
 /// Whether there is stream management: after authentication.
 pub(super) fn state(negotiation: &Negotiation, settings: &Settings) -> State {
-    if settings.acks && negotiation.account.is_some() { State::Voluntary } else { State::Prohibited }
+    let is_open = settings.acks && negotiation.account.is_some() && !negotiation.is_managed;
+    if is_open { State::Voluntary } else { State::Prohibited }
 }
 
 /// Takes an element of stream management before a resource is bound: resumption, or a mistake.

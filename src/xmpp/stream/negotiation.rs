@@ -34,6 +34,8 @@ pub(super) struct Negotiation {
     pub(super) binding: Binding,
     /// Whether a resource was bound together with authentication.
     pub(super) is_bound: bool,
+    /// Whether stream management was enabled, or a stream resumed, together with that: it is not offered again.
+    pub(super) is_managed: bool,
     /// Which features were advertised (XEP-0509).
     pub(super) config_version: Option<Box<str>>,
     /// The identifier of the stream to be resumed, while that waits for its answer.
@@ -56,6 +58,7 @@ impl Negotiation {
             account: None,
             binding: Binding::default(),
             is_bound: false,
+            is_managed: false,
             config_version: None,
             resumption: None,
         }

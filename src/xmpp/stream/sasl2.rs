@@ -453,6 +453,7 @@ pub(super) fn take_entered(
     out.extend_from_slice(b"</success>");
     negotiation.account = Some(account.clone());
     negotiation.is_bound = jid.is_some();
+    negotiation.is_managed = resumed.is_some() || matches!(&bound, Some(Ok(bound)) if bound.acks.is_some());
     // Section "Success": what is left to negotiate follows at once.
     feature::advertise_all(negotiation, settings, out);
     match (resumed, bound) {
