@@ -55,13 +55,14 @@ impl Service {
 
     async fn metadata(self: Arc<Self>, asked: Asked) -> Answer {
         asked.require_owner()?;
-        Ok(Reply::Element(self.ends(&asked.to).await?))
+        Ok(Reply::Element(self.ends(&asked.to).await?.0))
     }
 
-    /// The first and the last message there is (XEP-0313 section "Archive Metadata").
-    async fn ends(&self, account: &BareJid) -> Result<Element, StanzaError> {
+    /// The first and the last message there is (XEP-0313 section "Archive Metadata"), and where the last one is.
+    async fn ends(&self, account: &BareJid) -> Result<(Element, Option<Place>), StanzaError> {
         let ledger = self.open(account).await?;
         let mut metadata = Element::builder("metadata", ns::ARCHIVE);
+        let mut last = None;
         for (name, is_from_end) in [("start", false), ("end", true)] {
             let want = Want {
                 span: Span::ALL.since(self.archive.keep(&ledger).since),
@@ -76,9 +77,10 @@ impl Service {
                     .attribute("id", entry.place.id().as_str())
                     .attribute("timestamp", rfc3339(entry.place.time).as_str());
                 metadata = metadata.append(end.build());
+                last = Some(entry.place);
             }
         }
-        Ok(metadata.build())
+        Ok((metadata.build(), last))
     }
 
     async fn query(self: Arc<Self>, asked: Asked) -> Answer {
@@ -252,9 +254,10 @@ impl Bind2 for Service {
         let (archive, offline) = (Arc::clone(&self.archive), Arc::clone(&self.offline));
         let (service, session) = (Self { archive, offline, ..*self }, Arc::clone(session));
         Pending::later(async move {
-            // Whoever is told where the archive ends reads it, and needs nothing from it twice.
-            session.state().archive_read = Some(ArchiveRead { to: Place::FIRST, reached_end: false });
-            let ends = service.ends(&session.jid.bare()).await.ok()?;
+            let (ends, last) = service.ends(&session.jid.bare()).await.ok()?;
+            // Whoever is told where the archive ends reads it so far, and needs nothing of that twice. What comes
+            // behind that, also before the first presence, it hears.
+            session.state().archive_read = Some(ArchiveRead { to: last.unwrap_or(Place::FIRST), reached_end: true });
             Some(element_bytes(&ends))
         })
     }
