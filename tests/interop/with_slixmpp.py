@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Two people with slixmpp: they register, log in over STARTTLS and over direct TLS, add each other, chat, post,
 follow, and read back by pages; what one of them missed is there in order when he returns, and in his archive, what one
-of his devices says and hears the other is told, and what he takes back is gone; and they share nodes of services.
+of his devices says and hears the other is told, and what he takes back is gone; he likes a post, and reads his home
+timeline; and they share nodes of services.
 
     with_slixmpp.py --host 127.0.0.1 --port 5222 --tls-port 5223 --domain localhost --ca ca.pem
 
@@ -12,6 +13,7 @@ import argparse
 import asyncio
 import os
 import sys
+import urllib.parse
 import uuid
 import xml.etree.ElementTree as ET
 
@@ -22,6 +24,7 @@ from slixmpp.plugins.xep_0060.stanza import Pubsub
 from slixmpp.xmlstream import register_stanza_plugin
 
 MICROBLOG = "urn:xmpp:microblog:0"
+TIMELINE = "urn:chirrup:timeline:0"
 WATCHED = "urn:example:weather"
 ATOM = "http://www.w3.org/2005/Atom"
 PATIENCE = 20
@@ -186,6 +189,35 @@ async def refused(request, condition):
     raise AssertionError(f"not refused with {condition}")
 
 
+async def likes(alice, bob, item):
+    """bob likes what alice has posted and takes it back, and the sum of likes goes with him (XEP-0470)."""
+    author, pubsub, space = alice.boundjid.bare, bob.plugin["xep_0060"], "urn:xmpp:pubsub-attachments"
+    target = f"{space}:1/xmpp:{author}?;node={urllib.parse.quote(MICROBLOG, safe='')};item={item}"
+
+    async def sums():
+        found = await pubsub.get_items(author, f"{space}:summary:1/{MICROBLOG}", item_ids=[item], timeout=PATIENCE)
+        return [(noticed.get("count"), sorted(one.text for one in summary.iter(f"{{{space}:summary:1}}reaction")))
+                for summary in found.xml.iter(f"{{{space}:summary:1}}summary")
+                for noticed in summary.iter(f"{{{space}:summary:1}}noticed")]
+
+    attachments = ET.fromstring(
+        f"<attachments xmlns='{space}:1'><noticed timestamp='2026-11-23T12:00:00Z'/>"
+        "<reactions timestamp='2026-11-23T12:00:00Z'><reaction>\U0001F426</reaction></reactions></attachments>")
+    await refused(pubsub.publish(author, target, id=author, payload=attachments, timeout=PATIENCE), "bad-request")
+    await pubsub.publish(author, target, id=bob.boundjid.bare, payload=attachments, timeout=PATIENCE)
+    assert await sums() == [("1", ["\U0001F426"])], await sums()
+    await pubsub.retract(author, target, bob.boundjid.bare, timeout=PATIENCE)
+    assert await sums() == [], await sums()
+    said("he likes a post and takes that back, and the sum says so")
+
+
+async def timeline_of(person):
+    """What the nodes somebody follows have sent, newest last: where each came from, and its id."""
+    found = await person.plugin["xep_0060"].get_items(person.boundjid.bare, TIMELINE, max_items=3, timeout=PATIENCE)
+    return [{name.rpartition("}")[2]: value for name, value in item.attrib.items()}
+            for item in found.xml.iter("{http://jabber.org/protocol/pubsub}item")]
+
+
 EVENT = "{http://jabber.org/protocol/pubsub#event}"
 
 
@@ -347,6 +379,10 @@ async def story(options):
     while (await bob.next_event(MICROBLOG))["pubsub_event"]["items"]["item"]["id"] != "post-13":
         pass
     said("his subscription has lasted")
+    await likes(alice, bob, "post-13")
+    entries = [(entry["service"], entry["node"], entry["item"]) for entry in await timeline_of(bob)]
+    assert entries == [(alice.boundjid.bare, MICROBLOG, f"post-{number}") for number in (11, 12, 13)], entries
+    said("the newest of his home timeline are alice's last posts")
 
     about = await alice.plugin["xep_0030"].get_items(jid=options.domain, timeout=PATIENCE)
     for label in ("pubsub", "comments", "spaces"):
