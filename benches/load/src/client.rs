@@ -140,12 +140,18 @@ impl Client {
         Ok(c)
     }
 
-    /// TCP, TLS and the first stream features, no authentication.
-    pub(crate) async fn connect(t: &Target, n: usize) -> Res<(Client, Vec<u8>)> {
+    /// TCP, and TLS where it comes first; nothing of XMPP.
+    pub(crate) async fn reach(t: &Target, n: usize) -> Res<Client> {
         let mut c = Client { io: Io::Plain(tcp(t, n).await?), framer: Framer::new(), jid: String::new() };
         if t.tls == Tls::Direct {
             c.upgrade(t).await?;
         }
+        Ok(c)
+    }
+
+    /// TCP, TLS and the first stream features, no authentication.
+    pub(crate) async fn connect(t: &Target, n: usize) -> Res<(Client, Vec<u8>)> {
+        let mut c = Client::reach(t, n).await?;
         let mut features = c.open(&t.domain).await?;
         if t.tls == Tls::Starttls {
             if !has(&features, "urn:ietf:params:xml:ns:xmpp-tls") {
@@ -169,12 +175,30 @@ impl Client {
         Ok(())
     }
 
+    /// What the channel is bound to by `tls-exporter` (RFC 9266); nothing without TLS.
+    pub(crate) fn exporter(&self) -> Res<Vec<u8>> {
+        let Io::Tls(tls) = &self.io else { return Ok(Vec::new()) };
+        let (_, connection) = tls.get_ref();
+        connection.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", Some(b"")).map_err(err)
+    }
+
+    /// Has an earlier session of TLS been resumed?
+    pub(crate) fn tls_is_resumed(&self) -> bool {
+        let Io::Tls(tls) = &self.io else { return false };
+        tls.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
     /// Open a stream; answers the features element.
     pub(crate) async fn open(&mut self, domain: &str) -> Res<Vec<u8>> {
+        self.open_with(domain, "").await
+    }
+
+    /// Open a stream, not waiting for its features before saying `more`; answers them.
+    pub(crate) async fn open_with(&mut self, domain: &str, more: &str) -> Res<Vec<u8>> {
         self.framer.reset();
         self.send(&format!(
             "<?xml version='1.0'?><stream:stream to='{domain}' xmlns='jabber:client' \
-             xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
+             xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>{more}"
         ))
         .await?;
         let f = self.next().await?.to_vec();

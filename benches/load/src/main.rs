@@ -13,6 +13,7 @@ mod client;
 mod context;
 mod fanout;
 mod far;
+mod fast;
 mod follow;
 mod measure;
 mod microblog;
@@ -21,9 +22,11 @@ mod publish;
 mod relay;
 mod report;
 mod requests;
+mod resume;
 mod s2s_chat;
 mod s2s_fanout;
 mod sasl;
+mod sasl2;
 mod sessions;
 mod timeline;
 mod tls;
@@ -96,6 +99,10 @@ enum Command {
     },
     /// Login storm: TCP connect to bind result, then close
     Login(sessions::Login),
+    /// Login by token, with SASL2, Bind 2 and TLS session resumption
+    FastLogin(fast::FastLogin),
+    /// Streams that are cut and resumed (XEP-0198)
+    Resume(resume::Resume),
     /// N idle sessions with presence: server memory, and CPU while they idle
     Idle(sessions::Idle),
     /// Pairs chatting, closed loop (--window) or open loop (--rate)
@@ -167,6 +174,8 @@ async fn run(cli: &Cli, x: &Context) -> (&'static str, Res<Vec<Fields>>) {
     match &cli.command {
         Command::Register { n } => ("register", one(sessions::register(x, *n).await)),
         Command::Login(o) => ("login", one(sessions::login(x, o).await)),
+        Command::FastLogin(o) => ("fast-login", one(Box::pin(fast::fast_login(x, o)).await)),
+        Command::Resume(o) => ("resume", Box::pin(resume::resume(x, o)).await),
         Command::Idle(o) => ("idle", one(sessions::idle(x, o).await)),
         Command::Chat(o) => ("chat", one(chat::chat(x, o).await)),
         Command::Fanout(o) => ("fanout", Box::pin(fanout::fanout(x, o)).await),

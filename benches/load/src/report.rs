@@ -39,9 +39,26 @@ fn secured(l: &Line) -> bool {
     text(l, "tls") != "none"
 }
 
+/// Which file a line is from.
+const FILE: &str = "file";
 const CPU: &str = "cpu_us_per_op";
 const POST: &str = "cpu_us_per_post";
 const WIRE: &str = "wire_bytes_per_post";
+
+/// Whether the server has a message archive: peers/server's suffix says that it has none.
+fn archives(l: &Line) -> bool {
+    !text(l, "label").contains("-nomam") && text(l, "label") != "relay"
+}
+
+fn resumes(l: &Line, via: &str, pipeline: bool) -> bool {
+    is(l, "resume") && text(l, "via") == via && l.get("pipeline") == Some(&Value::Bool(pipeline))
+}
+
+fn by_token(l: &Line, rotate: bool, pipeline: bool) -> bool {
+    is(l, "fast-login")
+        && l.get("rotate") == Some(&Value::Bool(rotate))
+        && l.get("pipeline") == Some(&Value::Bool(pipeline))
+}
 
 /// Messages one way between local clients and far domains.
 fn far_chat(l: &Line, way: &str) -> bool {
@@ -60,13 +77,25 @@ const ROWS: &[Row] = &[
     Row {
         title: "chat message delivered, 50 pairs, window 4",
         marks: ("25", "35"),
-        of: |l| is(l, "chat") && l.get("window").is_some(),
+        of: |l| is(l, "chat") && l.get("window").is_some() && !archives(l),
         key: CPU,
     },
     Row {
         title: "chat message delivered, 1,000 a second",
         marks: ("", ""),
-        of: |l| is(l, "chat") && at(l, "rate", 1000.0),
+        of: |l| is(l, "chat") && at(l, "rate", 1000.0) && !archives(l),
+        key: CPU,
+    },
+    Row {
+        title: "chat message delivered and archived, 50 pairs, window 4",
+        marks: ("70, fjall 45", ""),
+        of: |l| is(l, "chat") && l.get("window").is_some() && archives(l),
+        key: CPU,
+    },
+    Row {
+        title: "chat message delivered and archived, 1,000 a second",
+        marks: ("", ""),
+        of: |l| is(l, "chat") && at(l, "rate", 1000.0) && archives(l),
         key: CPU,
     },
     Row {
@@ -240,8 +269,39 @@ const ROWS: &[Row] = &[
         key: CPU,
     },
     Row { title: "login, PLAIN", marks: ("", ""), of: |l| is(l, "login") && text(l, "mech") == "Plain", key: CPU },
+    Row {
+        title: "login by token, SASL2 and Bind 2, TLS session resumed",
+        marks: ("", "500"),
+        of: |l| by_token(l, false, false),
+        key: CPU,
+    },
+    Row {
+        title: "login by token, not waiting for features",
+        marks: ("", "500"),
+        of: |l| by_token(l, false, true),
+        key: CPU,
+    },
+    Row { title: "login by token, a new token each time", marks: ("", ""), of: |l| by_token(l, true, false), key: CPU },
+    Row {
+        title: "stream resumed, by SCRAM and `<resume/>`",
+        marks: ("300", "300"),
+        of: |l| resumes(l, "classic", false),
+        key: CPU,
+    },
+    Row {
+        title: "stream resumed, by token, all in one request",
+        marks: ("", "300"),
+        of: |l| resumes(l, "fast", false),
+        key: CPU,
+    },
+    Row {
+        title: "stream resumed, by token, not waiting for features",
+        marks: ("", "300"),
+        of: |l| resumes(l, "fast", true),
+        key: CPU,
+    },
     Row { title: "registration", marks: ("", ""), of: |l| is(l, "register"), key: CPU },
-    Row { title: "last 50 of 1,000 archived messages", marks: ("", ""), of: |l| is(l, "mam"), key: CPU },
+    Row { title: "last 50 of 1,000 archived messages", marks: ("150", ""), of: |l| is(l, "mam"), key: CPU },
 ];
 
 /// Rates and latencies, which the machine's load moves more than the server does.
@@ -255,6 +315,10 @@ const SIDE: &[(&str, &str)] = &[
     ("latency p99, ms", "latency_ms.p99"),
     ("login p50, ms", "login_ms.p50"),
     ("login p99, ms", "login_ms.p99"),
+    ("resumptions/s", "resumptions_per_s"),
+    ("resumption p50, ms", "resume_ms.p50"),
+    ("resumption p99, ms", "resume_ms.p99"),
+    ("TLS sessions resumed, %", "tls_resumed_pct"),
     ("last follower p50, ms", "last_follower_ms.p50"),
     ("last follower p99, ms", "last_follower_ms.p99"),
     ("acknowledged p50, ms", "ack_ms.p50"),
@@ -310,6 +374,17 @@ fn cell(lines: &[&Line], key: &str) -> String {
     }
 }
 
+/// Of each server only what the last file that has any says.
+fn latest(lines: Vec<&Line>) -> Vec<&Line> {
+    let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+    let file = |l: &Line| l.get(FILE).and_then(Value::as_u64).unwrap_or(0);
+    for l in &lines {
+        let of = last.entry(text(l, "label")).or_default();
+        *of = file(l).max(*of);
+    }
+    lines.into_iter().filter(|l| last.get(text(l, "label")) == Some(&file(l))).collect()
+}
+
 /// A row's lines by growing number of followers already there, or all together.
 fn parts<'a>(lines: Vec<&'a Line>) -> BTreeMap<u64, Vec<&'a Line>> {
     let mut out: BTreeMap<u64, Vec<&'a Line>> = BTreeMap::new();
@@ -331,7 +406,7 @@ fn table(lines: &[Line]) -> String {
     let mut side = String::new();
     for row in ROWS {
         for tls in [false, true] {
-            let of: Vec<&Line> = lines.iter().filter(|l| secured(l) == tls && (row.of)(l)).collect();
+            let of = latest(lines.iter().filter(|l| secured(l) == tls && (row.of)(l)).collect());
             let mark = if tls { row.marks.1 } else { row.marks.0 };
             let parts = parts(of);
             let many = parts.len() > 1;
@@ -378,13 +453,17 @@ fn table(lines: &[Line]) -> String {
     format!("{main}\n### Rates and latencies\n{side}")
 }
 
-/// Print the tables of result files.
+/// Print the tables of result files. What a later file says of a row and a server replaces what an earlier one does.
 pub(crate) fn print(files: &[PathBuf]) -> Res<()> {
     let mut lines: Vec<Line> = Vec::new();
-    for f in files {
+    for (at, f) in files.iter().enumerate() {
         let s = fs::read_to_string(f).map_err(|e| format!("{}: {e}", f.display()))?;
         for l in s.lines().filter(|l| !l.trim().is_empty()) {
-            lines.push(serde_json::from_str(l).map_err(|e| format!("{}: {e}", f.display()))?);
+            let mut line: Line = serde_json::from_str(l).map_err(|e| format!("{}: {e}", f.display()))?;
+            if let Some(fields) = line.as_object_mut() {
+                fields.insert(FILE.into(), at.into());
+            }
+            lines.push(line);
         }
     }
     print!("{}", table(&lines));
@@ -399,6 +478,7 @@ mod tests {
     #[test]
     fn medians_beside_marks_and_failures_apart() {
         let run = |label: &str, us: f64, ok: bool| {
+            let label = format!("{label}-nomam");
             json!({"scenario": "chat", "label": label, "tls": "none", "ok": ok, "window": 4,
                    "cpu_us_per_op": us, "errors": if ok { json!([]) } else { json!(["lost one"]) }})
         };
@@ -410,7 +490,14 @@ mod tests {
             run("b", 1.0, false),
         ]);
         assert!(t.contains("| chat message delivered, 50 pairs, window 4 | 25 | 24.0 | 1,234 (1 failed) |"), "{t}");
-        assert!(t.contains("- b, chat: `lost one`"), "{t}");
+        assert!(t.contains("- b-nomam, chat: `lost one`"), "{t}");
+    }
+
+    #[test]
+    fn later_files_replace_earlier_ones() {
+        let run = |file: u64, label: &str, us: f64| json!({"scenario": "mam", "label": label, "tls": "none", "ok": true, "cpu_us_per_op": us, "file": file});
+        let t = table(&[run(0, "a", 10.0), run(0, "b", 20.0), run(1, "a", 30.0), run(1, "a", 50.0)]);
+        assert!(t.contains("| last 50 of 1,000 archived messages | 150 | 40.0 | 20.0 |"), "{t}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The client's side of SASL: PLAIN (RFC 4616), SCRAM-SHA-1 (RFC 5802) and
-//! SCRAM-SHA-256 (RFC 7677), without channel binding.
+//! The client's side of SASL: PLAIN (RFC 4616), SCRAM-SHA-1 (RFC 5802) and SCRAM-SHA-256 (RFC 7677) without
+//! channel binding, and hashed tokens (`HT-SHA-256-…`) with it, as XEP-0484 uses them.
 //!
 //! Salted passwords are kept, as RFC 5802 section 5.1 lets a client do, so that the
 //! generator's own arithmetic does not pace the logins.
@@ -69,7 +69,8 @@ fn salted(t: &Target, n: usize, long: bool, salt: Vec<u8>, rounds: u32) -> Vec<u
     out
 }
 
-fn decode(r: &[u8], element: &str) -> Res<String> {
+/// The message within an element, which is base64 there.
+pub(crate) fn decode(r: &[u8], element: &str) -> Res<String> {
     let t = text_of(r, element).ok_or_else(|| show(r))?;
     String::from_utf8(B64.decode(t.trim()).map_err(err)?).map_err(err)
 }
@@ -79,25 +80,69 @@ fn field(s: &str, k: &str) -> Res<String> {
 }
 
 async fn scram(c: &mut Client, t: &Target, n: usize, long: bool) -> Res<()> {
-    let name = if long { "SCRAM-SHA-256" } else { "SCRAM-SHA-1" };
-    let mut nonce = [0u8; 18];
-    getrandom::fill(&mut nonce).map_err(err)?;
-    let bare = format!("n={},r={}", t.user(n), B64.encode(nonce));
-    let first = B64.encode(format!("n,,{bare}"));
+    let (mut scram, first) = Scram::begin(t, n, long)?;
+    let name = scram.name();
     c.send(&format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{name}'>{first}</auth>")).await?;
-    let server = decode(c.next().await?, "challenge")?;
-    let salt = B64.decode(field(&server, "s=")?).map_err(err)?;
-    let rounds = field(&server, "i=")?.parse().map_err(err)?;
-    let salted = salted(t, n, long, salt, rounds);
-    let client_key = mac(long, &salted, b"Client Key")?;
-    let last = format!("c=biws,r={}", field(&server, "r=")?);
-    let signed = format!("{bare},{server},{last}");
-    let signature = mac(long, &hash(long, &client_key), signed.as_bytes())?;
-    let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
-    let reply = B64.encode(format!("{last},p={}", B64.encode(proof)));
+    let reply = scram.respond(t, n, &decode(c.next().await?, "challenge")?)?;
     c.send(&format!("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{reply}</response>")).await?;
-    let done = decode(c.next().await?, "success")?;
-    let server_key = mac(long, &salted, b"Server Key")?;
-    let want = B64.encode(mac(long, &server_key, signed.as_bytes())?);
-    if field(&done, "v=")? == want { Ok(()) } else { Err("wrong SCRAM server signature".into()) }
+    scram.finish(&decode(c.next().await?, "success")?)
+}
+
+/// One exchange of SCRAM, whatever its messages are wrapped in.
+pub(crate) struct Scram {
+    long: bool,
+    bare: String,
+    /// The server's signature, once it is known.
+    want: String,
+}
+
+impl Scram {
+    /// The exchange, and its first message in base64.
+    pub(crate) fn begin(t: &Target, n: usize, long: bool) -> Res<(Scram, String)> {
+        let mut nonce = [0u8; 18];
+        getrandom::fill(&mut nonce).map_err(err)?;
+        let bare = format!("n={},r={}", t.user(n), B64.encode(nonce));
+        let first = B64.encode(format!("n,,{bare}"));
+        Ok((Scram { long, bare, want: String::new() }, first))
+    }
+
+    /// The mechanism.
+    pub(crate) fn name(&self) -> &'static str {
+        if self.long { "SCRAM-SHA-256" } else { "SCRAM-SHA-1" }
+    }
+
+    /// The answer to the server's challenge, in base64.
+    pub(crate) fn respond(&mut self, t: &Target, n: usize, server: &str) -> Res<String> {
+        let long = self.long;
+        let salt = B64.decode(field(server, "s=")?).map_err(err)?;
+        let rounds = field(server, "i=")?.parse().map_err(err)?;
+        let salted = salted(t, n, long, salt, rounds);
+        let client_key = mac(long, &salted, b"Client Key")?;
+        let last = format!("c=biws,r={}", field(server, "r=")?);
+        let signed = format!("{},{server},{last}", self.bare);
+        let signature = mac(long, &hash(long, &client_key), signed.as_bytes())?;
+        let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
+        let server_key = mac(long, &salted, b"Server Key")?;
+        self.want = B64.encode(mac(long, &server_key, signed.as_bytes())?);
+        Ok(B64.encode(format!("{last},p={}", B64.encode(proof))))
+    }
+
+    /// Has the server proven itself by its last message?
+    pub(crate) fn finish(&self, done: &str) -> Res<()> {
+        if field(done, "v=")? == self.want { Ok(()) } else { Err("wrong SCRAM server signature".into()) }
+    }
+}
+
+/// What shows that one has a token (`HT-SHA-256-…`), in base64.
+pub(crate) fn token(t: &Target, n: usize, token: &str, channel: &[u8]) -> Res<String> {
+    let mut message = t.user(n).into_bytes();
+    message.push(0);
+    message.extend(mac(true, token.as_bytes(), &[b"Initiator", channel].concat())?);
+    Ok(B64.encode(message))
+}
+
+/// Has the server shown, in base64, that it has the token?
+pub(crate) fn token_is_answered(answer: &str, token: &str, channel: &[u8]) -> Res<()> {
+    let want = mac(true, token.as_bytes(), &[b"Responder", channel].concat())?;
+    if B64.decode(answer).map_err(err)? == want { Ok(()) } else { Err("the server has not the token".into()) }
 }

@@ -1,5 +1,5 @@
 //! TLS as the generator needs it: a client that accepts any certificate and makes a
-//! full handshake each time, the two ends of streams between servers, and the
+//! full handshake each time, or resumes its session where that is measured, the two ends of streams between servers, and the
 //! self-signed server the bare relay wears.
 
 use crate::Res;
@@ -120,8 +120,7 @@ pub(crate) fn servers((chain, key): Identity, direct: bool) -> Res<(TlsConnector
     Ok((TlsConnector::from(Arc::new(client)), TlsAcceptor::from(Arc::new(server))))
 }
 
-/// A client of TLS 1.2 and 1.3, announcing XMPP by ALPN (XEP-0368), never resuming.
-pub(crate) fn connector() -> Res<TlsConnector> {
+fn client(resumption: rustls::client::Resumption) -> Res<TlsConnector> {
     let provider = ring::default_provider();
     let mut cfg = rustls::ClientConfig::builder_with_provider(Arc::new(provider.clone()))
         .with_safe_default_protocol_versions()
@@ -129,9 +128,19 @@ pub(crate) fn connector() -> Res<TlsConnector> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
-    cfg.resumption = rustls::client::Resumption::disabled();
+    cfg.resumption = resumption;
     cfg.alpn_protocols = vec![b"xmpp-client".to_vec()];
     Ok(TlsConnector::from(Arc::new(cfg)))
+}
+
+/// A client of TLS 1.2 and 1.3, announcing XMPP by ALPN (XEP-0368), never resuming.
+pub(crate) fn connector() -> Res<TlsConnector> {
+    client(rustls::client::Resumption::disabled())
+}
+
+/// The same, resuming the sessions of its own earlier connections where the server lets it: one device.
+pub(crate) fn resuming() -> Res<TlsConnector> {
+    client(rustls::client::Resumption::in_memory_sessions(1))
 }
 
 /// The handshake.
