@@ -31,6 +31,9 @@ const SECRET: &str = "clients";
 const DAY: u64 = 24 * 60 * 60 * 1_000_000;
 /// A token this old is replaced when it is used, in microseconds; or at half its life, if that is sooner.
 const ROTATION: u64 = DAY;
+/// A client that comes back within this time is not written down again for that alone, in microseconds: phones do so
+/// with every tunnel.
+const SEEN_AGAIN: u64 = 10 * 60 * 1_000_000;
 
 /// What is kept of clients.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -231,14 +234,14 @@ impl Clients {
         let name = self.name(account, id);
         let turn = self.turns.of(account.as_str()).await;
         let marker = self.accounts.marker(account).await?;
-        let mut client = match self.row(account, &name).await? {
-            Some(client) => client,
+        let known = self.row(account, &name).await?;
+        let mut client = match &known {
+            Some(client) => client.clone(),
             None => {
                 self.make_room(account, &turn, now).await?;
                 Client::new(now)
             }
         };
-        client.last_seen = now;
         if self.settings.keep_descriptions {
             client.software = agent.software.clone().unwrap_or_default();
             client.device = agent.device.clone().unwrap_or_default();
@@ -265,7 +268,10 @@ impl Clients {
             client.given = Some(issued);
             Token { secret, expiry: rfc3339(expires / 1_000_000 * 1_000_000) }
         });
-        self.write(account, &name, &client, token.is_some()).await?;
+        if known.is_none_or(|known| client != known || now.abs_diff(known.last_seen) >= SEEN_AGAIN) {
+            client.last_seen = now;
+            self.write(account, &name, &client, token.is_some()).await?;
+        }
         Ok((Some(name.into()), token))
     }
 

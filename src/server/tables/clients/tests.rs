@@ -131,6 +131,18 @@ async fn a_token_ends_when_its_client_or_the_account_wants_it() {
 }
 
 #[tokio::test]
+async fn who_comes_back_soon_is_not_written_down_again() {
+    let world = world(Settings::default()).await;
+    let token = world.enter(CLIENT, PASSWORD, EXPR, 1).await.unwrap();
+    world.check(CLIENT, &token, None, false, 2).await.unwrap();
+    for (now, last_seen) in [(2, 1), (SEEN_AGAIN, 1), (SEEN_AGAIN + 1, SEEN_AGAIN + 1)] {
+        world.enter(CLIENT, token_proof(false), None, now).await;
+        let (_, client) = world.clients.list(&world.juliet, now).await.unwrap().remove(0);
+        assert_eq!((client.first_seen, client.last_seen), (1, last_seen), "at {now}");
+    }
+}
+
+#[tokio::test]
 async fn clients_are_bounded_and_forgotten() {
     let settings = Settings { clients_per_account_max: 3, days_max: 10, ..Settings::default() };
     let world = world(settings).await;
