@@ -7,7 +7,9 @@ use xmpp::jid::{BareJid, Jid};
 use xmpp::paging;
 
 use crate::config::NodeConfig;
-use crate::model::{Affiliation, Item, Node, NodeName, Subscription, SubscriptionOptions, SubscriptionState, Tally};
+use crate::model::{
+    Affiliation, Item, Node, NodeName, SubId, Subscription, SubscriptionOptions, SubscriptionState, Tally,
+};
 use crate::request::ItemsQuery;
 
 /// The answer to a request that is granted.
@@ -56,10 +58,8 @@ pub enum Change {
     TrimTo(u64),
     /// All items go.
     Purge,
-    /// A subscription is new or changed.
-    PutSubscription(Subscription),
-    /// A subscription goes.
-    DropSubscription(Jid),
+    /// What an address is subscribed by from now on: all of it, and nothing when there is none.
+    SetSubscriptions(Jid, Vec<Subscription>),
     /// An affiliation is new or changed; `None` removes it.
     SetAffiliation(BareJid, Affiliation),
 }
@@ -108,6 +108,8 @@ pub enum Event {
     Subscription {
         /// Whose.
         jid: Jid,
+        /// Which of that address.
+        id: SubId,
         /// What it is now.
         state: SubscriptionState,
     },
@@ -122,6 +124,8 @@ pub enum Event {
     AuthorizationWanted {
         /// Who.
         jid: Jid,
+        /// By which subscription.
+        id: SubId,
     },
     /// The newest item, to be read when it is sent, with the time it was published.
     LastItem,
@@ -147,6 +151,8 @@ pub enum Reply {
         node: NodeName,
         /// Whose.
         jid: Jid,
+        /// Which of that address.
+        id: SubId,
         /// Its state.
         state: SubscriptionState,
         /// Its options, when they were set along with it.
@@ -158,6 +164,8 @@ pub enum Reply {
         node: NodeName,
         /// Whose.
         jid: Jid,
+        /// Which of that address, if the request said so.
+        id: Option<SubId>,
         /// The current ones.
         options: SubscriptionOptions,
     },
@@ -192,7 +200,7 @@ pub enum Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unmodified {
     /// Subscriptions.
-    Subscriptions(NodeName, Vec<(Jid, SubscriptionState)>),
+    Subscriptions(NodeName, Vec<(Jid, Option<SubId>, SubscriptionState)>),
     /// Affiliations.
     Affiliations(NodeName, Vec<(BareJid, Affiliation)>),
 }

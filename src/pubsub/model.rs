@@ -3,6 +3,7 @@
 //! Plain data. How it is stored is the server's affair; the shapes are chosen so that storing is cheap: what a
 //! publish changes is a [`Tally`] of five numbers and one item, never the node's configuration or a list.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -50,8 +51,10 @@ pub struct Tally {
     pub sequence: u64,
     /// Items stored.
     pub items: u64,
-    /// Subscriptions in the state `subscribed`.
+    /// Addresses with a subscription in the state `subscribed`.
     pub subscribers: u64,
+    /// Addresses that hold more subscriptions than one: almost always none.
+    pub multiples: u64,
     /// Affiliations of `owner`. In a [`Home::Account`] the account is one more, and is not counted.
     pub owners: u64,
     /// Affiliations of any kind that are stored.
@@ -186,12 +189,33 @@ impl SubscriptionState {
     }
 }
 
-/// One subscription. A JID has at most one per node, so there are no subscription identifiers (XEP-0060 section
-/// 6.1.6: `multi-subscribe` is optional); a `subid` in a request is ignored as section 6.2.3.5 asks.
+/// What tells the subscriptions of one address to one node apart (XEP-0060 section 6.1.6): the node's version at which
+/// each was asked for. It is given, never chosen, and one that is no more does not come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubId(pub u64);
+
+impl SubId {
+    /// Reads the `subid` attribute; `None` for what cannot be one of ours.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Self(u64::from_str_radix(text, 16).ok()?);
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+impl fmt::Display for SubId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+/// One subscription. An address may have several to one node, with different options (XEP-0060 section 6.1.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// The subscribed address, bare or full; notifications go exactly there.
     pub jid: Jid,
+    /// Which of the subscriptions of that address it is.
+    pub id: SubId,
     /// `Subscribed` or `Pending`.
     pub state: SubscriptionState,
     /// The node's version at which the subscription came to be: notices of that version and older are not for it.

@@ -29,6 +29,10 @@ pub enum Refusal {
     NotSubscribed,
     /// The subscription to remove or configure does not exist.
     NoSuchSubscription,
+    /// The address has several subscriptions, and the request does not say which is meant.
+    SubIdRequired,
+    /// The address has no subscription of that identifier.
+    InvalidSubId,
     /// The caller asked before, and the owners have not answered.
     PendingSubscription,
     /// The subscribed JID is not the caller's.
@@ -123,6 +127,8 @@ impl Refusal {
             Self::ClosedNode => (Cancel, C::NotAllowed, Some("closed-node")),
             Self::NotSubscribed => (Auth, C::NotAuthorized, Some("not-subscribed")),
             Self::NoSuchSubscription => (Cancel, C::UnexpectedRequest, Some("not-subscribed")),
+            Self::SubIdRequired => (Modify, C::BadRequest, Some("subid-required")),
+            Self::InvalidSubId => (Modify, C::NotAcceptable, Some("invalid-subid")),
             Self::PendingSubscription => (Auth, C::NotAuthorized, Some("pending-subscription")),
             Self::InvalidJid => (Modify, C::BadRequest, Some("invalid-jid")),
             Self::JidRequired => (Modify, C::BadRequest, Some("jid-required")),

@@ -10,11 +10,8 @@ use xmpp::jid::{BareJid, Jid};
 use xmpp::paging;
 
 use crate::config::{AccessModel, Bound};
-use crate::model::{
-    Affiliation, Home, ItemHead, Limits, Node, NodeName, Subscription, SubscriptionOptions, SubscriptionState,
-};
+use crate::model::{Affiliation, Home, ItemHead, Limits, Node, NodeName, Subscription, SubscriptionState};
 use crate::profile::attachments::{is_attachments, is_kept};
-use crate::time::Timestamp;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +72,25 @@ pub enum ItemsQuery {
     Page(paging::Query),
 }
 
+/// What an owner wants of somebody's subscription (section 8.8.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whose.
+    pub jid: Jid,
+    /// Which of that address; all of them where it is not said.
+    pub subid: Option<Box<str>>,
+    /// What it should be; `None` leaves what is.
+    pub state: Option<SubscriptionState>,
+}
+
+impl Wanted {
+    /// All subscriptions of an address, to be in that state.
+    #[must_use]
+    pub fn all(jid: Jid, state: SubscriptionState) -> Self {
+        Self { jid, subid: None, state: Some(state) }
+    }
+}
+
 /// A request, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
@@ -102,6 +118,8 @@ pub enum Request {
         node: NodeName,
         /// Which.
         query: ItemsQuery,
+        /// By which subscription, for who has several.
+        subid: Option<Box<str>>,
     },
     /// Section 6.1.
     Subscribe {
@@ -118,6 +136,8 @@ pub enum Request {
         node: NodeName,
         /// The subscribed address.
         jid: Jid,
+        /// Which of its subscriptions.
+        subid: Option<Box<str>>,
     },
     /// Section 6.3.2.
     Options {
@@ -125,6 +145,8 @@ pub enum Request {
         node: NodeName,
         /// The subscribed address.
         jid: Jid,
+        /// Which of its subscriptions.
+        subid: Option<Box<str>>,
     },
     /// Section 6.3.5.
     SetOptions {
@@ -132,6 +154,8 @@ pub enum Request {
         node: NodeName,
         /// The subscribed address.
         jid: Jid,
+        /// Which of its subscriptions.
+        subid: Option<Box<str>>,
         /// The form.
         options: Values,
     },
@@ -195,7 +219,7 @@ pub enum Request {
         /// Of which node.
         node: NodeName,
         /// What should be; `None` leaves what is.
-        wanted: Vec<(Jid, Option<SubscriptionState>)>,
+        wanted: Vec<Wanted>,
     },
     /// Section 8.9.1.
     Affiliated {
@@ -217,6 +241,8 @@ pub enum Request {
         node: NodeName,
         /// Who asked.
         jid: Jid,
+        /// By which subscription; that it is pending is enough for who does not say.
+        subid: Option<Box<str>>,
         /// The answer.
         allow: bool,
     },
@@ -494,10 +520,14 @@ impl Request {
                 needs.subscriptions_of = (!owns_home).then(|| caller.bare.clone());
                 needs.item = Some(id.clone());
             }
-            Self::Items { .. }
-            | Self::DefaultOptions { .. }
-            | Self::NodeInformation { .. }
-            | Self::NodeItems { .. } => {
+            Self::Items { subid, .. } => {
+                needs.reading(node, caller, owns_home);
+                // Who has several subscriptions says which it reads by (section 6.5.9.1).
+                if subid.is_some() || node.tally.multiples > 0 {
+                    needs.subscriptions_of = Some(caller.bare.clone());
+                }
+            }
+            Self::DefaultOptions { .. } | Self::NodeInformation { .. } | Self::NodeItems { .. } => {
                 needs.reading(node, caller, owns_home);
             }
             Self::Subscribe { .. } => {
@@ -509,7 +539,7 @@ impl Request {
             }
             Self::Authorize { jid, .. } => needs.subscriptions_of = Some(jid.to_bare()),
             Self::SetSubscribers { wanted, .. } => {
-                needs.entities = wanted.iter().map(|(jid, _)| jid.clone()).collect();
+                needs.entities = wanted.iter().map(|one| one.jid.clone()).collect();
             }
             Self::SetAffiliated { wanted, .. } => {
                 needs.entities = wanted.iter().map(|(bare, _)| Jid::from(bare)).collect();
@@ -538,46 +568,4 @@ impl Needs {
 #[must_use]
 pub fn name(text: &str) -> NodeName {
     Arc::from(text)
-}
-
-/// The options of a subscription, changed by a form at a moment. A lease that is asked for longer than there is, is as
-/// long as there is (section 12.18).
-///
-/// # Errors
-/// What the form holds that we do not offer.
-pub fn subscription_options(
-    mut options: SubscriptionOptions,
-    values: &Values,
-    limits: &Limits,
-    now: Timestamp,
-) -> Result<SubscriptionOptions, crate::Refusal> {
-    for (var, values) in &values.0 {
-        let bit = || match values.as_slice() {
-            [one] if matches!(&**one, "1" | "true") => Ok(true),
-            [one] if matches!(&**one, "0" | "false") => Ok(false),
-            _ => Err(crate::Refusal::InvalidOptions(format!("{var}: a boolean is expected"))),
-        };
-        match &**var {
-            "pubsub#deliver" => options.deliver = bit()?,
-            "pubsub#include_body" => options.include_body = bit()?,
-            "pubsub#expire" => {
-                options.expire = match values.as_slice() {
-                    [] => None,
-                    [one] if one.is_empty() => None,
-                    [one] => match Timestamp::parse(one) {
-                        Some(end) if end > now => Some(end.min(now.plus_seconds(limits.lease_seconds_max))),
-                        _ => {
-                            let why = format!("{var}: a DateTime that is yet to come is expected");
-                            return Err(crate::Refusal::InvalidOptions(why));
-                        }
-                    },
-                    _ => return Err(crate::Refusal::InvalidOptions(format!("{var}: one value is expected"))),
-                }
-            }
-            // Digests do not exist, and saying so is harmless.
-            "pubsub#digest" if !bit()? => {}
-            _ => return Err(crate::Refusal::InvalidOptions(format!("{var} is not an option here"))),
-        }
-    }
-    Ok(options)
 }

@@ -85,16 +85,17 @@ fn settle_subscriptions(draft: &mut Draft<'_>, entity: &Entity, after: Affiliati
     for subscription in &entity.subscriptions {
         match (after, subscription.state) {
             (Affiliation::Outcast | Affiliation::PublishOnly, _) => {
-                remove(draft, subscription);
-                tell(draft, &subscription.jid, SubscriptionState::None);
+                remove(draft, &entity.subscriptions, subscription);
+                tell(draft, &subscription.jid, subscription.id, SubscriptionState::None);
             }
             (Affiliation::None, _) if is_whitelist => {
-                remove(draft, subscription);
-                tell(draft, &subscription.jid, SubscriptionState::None);
+                remove(draft, &entity.subscriptions, subscription);
+                tell(draft, &subscription.jid, subscription.id, SubscriptionState::None);
             }
             (Affiliation::Owner | Affiliation::Publisher | Affiliation::Member, SubscriptionState::Pending) => {
-                add(draft, Subscription { state: SubscriptionState::Subscribed, ..subscription.clone() });
-                tell(draft, &subscription.jid, SubscriptionState::Subscribed);
+                let state = SubscriptionState::Subscribed;
+                add(draft, &entity.subscriptions, Subscription { state, ..subscription.clone() });
+                tell(draft, &subscription.jid, subscription.id, state);
             }
             _ => {}
         }

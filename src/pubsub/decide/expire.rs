@@ -30,8 +30,8 @@ pub fn lapse(node: &Node, subscriptions: &[Subscription], now: Timestamp) -> Dec
     let mut draft = Draft::new(node);
     for subscription in subscriptions {
         if subscription.options.expire.is_some_and(|end| end <= now) {
-            remove(&mut draft, subscription);
-            tell(&mut draft, &subscription.jid, SubscriptionState::None);
+            remove(&mut draft, subscriptions, subscription);
+            tell(&mut draft, &subscription.jid, subscription.id, SubscriptionState::None);
         }
     }
     draft.finish(Reply::Empty)

@@ -19,9 +19,11 @@ pub use attach::{create_kept, drop_kept, forget, resummarize};
 pub use configure::amend;
 pub use expire::{expire, lapse};
 
+use xmpp::jid::Jid;
+
 use crate::access::Standing;
 use crate::decision::{Audience, Change, Decision, Event, Notice};
-use crate::model::{Affiliation, Node, Tally};
+use crate::model::{Affiliation, Node, Subscription, SubscriptionState, Tally};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Request, View};
 use crate::time::Timestamp;
@@ -42,11 +44,13 @@ pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -
             publish::publish(view, caller, node, item.as_ref(), options.as_ref(), now)
         }
         Request::Retract { id, notify, .. } => retract::retract(view, caller, id, *notify),
-        Request::Items { query, .. } => read::items(view, caller, query),
+        Request::Items { query, subid, .. } => read::items(view, caller, query, subid.as_deref()),
         Request::Subscribe { jid, options, .. } => subscribe::subscribe(view, caller, jid, options.as_ref(), now),
-        Request::Unsubscribe { jid, .. } => subscribe::unsubscribe(view, caller, jid),
-        Request::Options { jid, .. } => subscribe::options(view, caller, jid),
-        Request::SetOptions { jid, options, .. } => subscribe::set_options(view, caller, jid, options, now),
+        Request::Unsubscribe { jid, subid, .. } => subscribe::unsubscribe(view, caller, jid, subid.as_deref()),
+        Request::Options { jid, subid, .. } => subscribe::options(view, caller, jid, subid.as_deref()),
+        Request::SetOptions { jid, subid, options, .. } => {
+            subscribe::set_options(view, caller, (jid, subid.as_deref()), options, now)
+        }
         Request::DefaultOptions { node } => read::default_options(view, caller, node.as_ref()),
         Request::Subscriptions { node } => read::own_subscriptions(view, node.as_ref()),
         Request::Affiliations { node } => read::own_affiliations(view, node.as_ref()),
@@ -58,7 +62,9 @@ pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -
         Request::Purge { .. } => delete::purge(view, caller),
         Request::Subscribers { page, .. } => subscribers::list(view, caller, page),
         Request::SetSubscribers { wanted, .. } => subscribers::set(view, caller, wanted),
-        Request::Authorize { jid, allow, .. } => subscribers::authorize(view, caller, jid, *allow),
+        Request::Authorize { jid, subid, allow, .. } => {
+            subscribers::authorize(view, caller, jid, subid.as_deref(), *allow)
+        }
         Request::Affiliated { page, .. } => affiliations::list(view, caller, page),
         Request::SetAffiliated { wanted, .. } => affiliations::set(view, caller, wanted),
         Request::NodeInformation { .. } => read::information(view, caller),
@@ -91,12 +97,14 @@ struct Draft<'a> {
     tally: Tally,
     changes: Vec<Change>,
     notices: Vec<Notice>,
+    /// The addresses whose subscriptions change, with all they will have.
+    subscribed: Vec<(Jid, Vec<Subscription>)>,
 }
 
 impl<'a> Draft<'a> {
     fn new(node: &'a Node) -> Self {
         let tally = Tally { version: node.tally.version.saturating_add(1), ..node.tally };
-        Self { node, tally, changes: Vec::new(), notices: Vec::new() }
+        Self { node, tally, changes: Vec::new(), notices: Vec::new(), subscribed: Vec::new() }
     }
 
     fn tell(&mut self, audience: Audience, event: Event) {
@@ -108,6 +116,28 @@ impl<'a> Draft<'a> {
         if self.node.config.deliver_notifications {
             self.tell(Audience::Subscribers, event);
         }
+    }
+
+    /// Changes what an address is subscribed by; `known` is what it, and perhaps others, had before.
+    fn resubscribe(&mut self, known: &[Subscription], jid: &Jid, change: impl FnOnce(&mut Vec<Subscription>)) {
+        let at = match self.subscribed.iter().position(|(one, _)| one == jid) {
+            Some(at) => at,
+            None => {
+                let rows = known.iter().filter(|one| one.jid == *jid).cloned().collect();
+                self.subscribed.push((jid.clone(), rows));
+                self.subscribed.len() - 1
+            }
+        };
+        let Some((_, rows)) = self.subscribed.get_mut(at) else { return };
+        let count = |rows: &[Subscription]| {
+            let is_told = rows.iter().any(|one| one.state == SubscriptionState::Subscribed);
+            (u64::from(is_told), u64::from(rows.len() > 1))
+        };
+        let before = count(rows);
+        change(rows);
+        let after = count(rows);
+        self.tally.subscribers = self.tally.subscribers.saturating_add(after.0).saturating_sub(before.0);
+        self.tally.multiples = self.tally.multiples.saturating_add(after.1).saturating_sub(before.1);
     }
 
     /// Counts an affiliation that changes.
@@ -128,6 +158,7 @@ impl<'a> Draft<'a> {
 
     /// The decision. Without a change there is no new version either.
     fn finish(mut self, reply: crate::decision::Reply) -> Decision {
+        self.changes.extend(self.subscribed.drain(..).map(|(jid, rows)| Change::SetSubscriptions(jid, rows)));
         if self.changes.is_empty() {
             // What is told but not kept happened at the version there is.
             self.notices.iter_mut().for_each(|notice| notice.version = self.node.tally.version);

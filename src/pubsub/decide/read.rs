@@ -3,18 +3,32 @@
 //!
 //! The decision is whether; the server reads the rows.
 
+use xmpp::jid::Jid;
 use xmpp::paging;
 
 use super::{existing, standing};
 use crate::access::{may_read, may_see};
 use crate::decision::{Decision, Reply};
-use crate::model::NodeName;
+use crate::model::{NodeName, SubId, Subscription};
 use crate::refusal::Refusal;
 use crate::request::{Caller, ItemsQuery, View};
 
-pub(super) fn items(view: &View, caller: &Caller, query: &ItemsQuery) -> Result<Decision, Refusal> {
+pub(super) fn items(
+    view: &View,
+    caller: &Caller,
+    query: &ItemsQuery,
+    subid: Option<&str>,
+) -> Result<Decision, Refusal> {
     let node = existing(view)?;
     may_read(&node.config, &standing(view, caller))?;
+    // Sections 6.5.9.1 and 6.5.9.2. Who has one subscription, or none, need not say so.
+    let own = || view.subscriptions.iter().filter(|one| one.jid == caller.jid || one.jid == Jid::from(&caller.bare));
+    let is_one = |subid: &str| own().any(|one| SubId::parse(subid) == Some(one.id));
+    match subid {
+        Some(subid) if own().next().is_some() && !is_one(subid) => return Err(Refusal::InvalidSubId),
+        None if node.tally.multiples > 0 && has_several(own()) => return Err(Refusal::SubIdRequired),
+        _ => {}
+    }
     if !node.config.persist_items {
         return Err(Refusal::Unsupported("persistent-items"));
     }
@@ -24,6 +38,12 @@ pub(super) fn items(view: &View, caller: &Caller, query: &ItemsQuery) -> Result<
         return Err(Refusal::BatchTooBig(view.limits.batch_max));
     }
     Ok(Decision::reply(Reply::Items(node.name.clone(), query.clone())))
+}
+
+/// Whether one address is among them twice. They are in the order of their addresses.
+fn has_several<'a>(rows: impl Iterator<Item = &'a Subscription>) -> bool {
+    let mut before = None;
+    rows.into_iter().any(|one| before.replace(&one.jid) == Some(&one.jid))
 }
 
 /// Section 6.4: they are the same everywhere, but a node that may not be seen says nothing.

@@ -1,16 +1,18 @@
 //! Subscribe, unsubscribe, and the options of a subscription (XEP-0060 sections 6.1 to 6.3).
 //!
-//! Any address of the caller's own may be subscribed, bare or full, local or remote; each is one subscription.
+//! Any address of the caller's own may be subscribed, bare or full, local or remote. One that asks again with other
+//! options has another subscription (section 6.1.6); one that asks for what it has is told what it has.
 
 use xmpp::jid::Jid;
 
 use super::{Draft, existing, standing};
 use crate::access::may_subscribe;
 use crate::config::SendLast;
-use crate::decision::{Audience, Change, Decision, Event, Reply};
-use crate::model::{Subscription, SubscriptionOptions, SubscriptionState};
+use crate::decision::{Audience, Decision, Event, Reply};
+use crate::model::{Node, SubId, Subscription, SubscriptionOptions, SubscriptionState};
+use crate::options::amended;
 use crate::refusal::Refusal;
-use crate::request::{Caller, Values, View, subscription_options};
+use crate::request::{Caller, Values, View};
 use crate::time::Timestamp;
 
 pub(super) fn subscribe(
@@ -26,23 +28,26 @@ pub(super) fn subscribe(
     }
     let node = existing(view)?;
     let state = may_subscribe(&node.config, &standing(view, caller))?;
-    let current = view.subscriptions.iter().find(|one| one.jid == *jid);
-    if current.is_some_and(|one| one.state == SubscriptionState::Pending) && state == SubscriptionState::Pending {
+    let own: Vec<&Subscription> = view.subscriptions.iter().filter(|one| one.jid == *jid).collect();
+    if state == SubscriptionState::Pending && own.iter().any(|one| one.state == state) {
         return Err(Refusal::PendingSubscription);
     }
-    let before = current.map_or_else(SubscriptionOptions::default, |one| one.options);
-    let options = values.map_or(Ok(before), |values| subscription_options(before, values, &view.limits, now))?;
-    let reply = Reply::Subscription {
-        node: node.name.clone(),
-        jid: jid.clone(),
-        state,
-        options: values.is_some().then_some(options),
+    let wanted = match values {
+        Some(values) => Some(amended(SubscriptionOptions::default(), values, &view.limits, now)?),
+        None => None,
+    };
+    let current = match wanted {
+        // The end apart: who asks again for a lease renews it.
+        Some(wanted) => own.iter().find(|one| SubscriptionOptions { expire: wanted.expire, ..one.options } == wanted),
+        None => own.first(),
     };
     let mut draft = Draft::new(node);
+    let id = current.map_or(SubId(draft.tally.version), |one| one.id);
+    let options = wanted.or(current.map(|one| one.options)).unwrap_or_default();
+    let reply = Reply::Subscription { node: node.name.clone(), jid: jid.clone(), id, state, options: wanted };
     if let Some(current) = current.filter(|one| one.state == state) {
-        // Section 6.1.6: "the service MUST return the current subscription state".
         if current.options != options {
-            draft.changes.push(Change::PutSubscription(Subscription { options, ..current.clone() }));
+            put(&mut draft, view, Subscription { options, ..(*current).clone() });
         }
         return Ok(draft.finish(reply));
     }
@@ -52,23 +57,26 @@ pub(super) fn subscribe(
     {
         return Err(Refusal::TooManySubscriptions);
     }
-    add(&mut draft, Subscription { jid: jid.clone(), state, since: 0, after: 0, options });
+    let is_follower = own.iter().any(|one| one.state == SubscriptionState::Subscribed);
+    let subscription = Subscription { jid: jid.clone(), id, state, since: 0, after: 0, options };
+    add(&mut draft, &view.subscriptions, subscription);
     match state {
-        SubscriptionState::Pending => draft.tell(Audience::Owners, Event::AuthorizationWanted { jid: jid.clone() }),
-        _ if node.config.notify_sub => {
-            draft.tell(Audience::Owners, Event::Subscription { jid: jid.clone(), state });
+        SubscriptionState::Pending => draft.tell(Audience::Owners, Event::AuthorizationWanted { jid: jid.clone(), id }),
+        // Who is known to be subscribed is no news.
+        _ if node.config.notify_sub && !is_follower => {
+            draft.tell(Audience::Owners, Event::Subscription { jid: jid.clone(), id, state });
         }
         _ => {}
     }
     Ok(draft.finish(reply))
 }
 
-/// Adds or approves a subscription, and sends the last item if that is configured (section 6.1.7).
-pub(super) fn add(draft: &mut Draft<'_>, mut subscription: Subscription) {
+/// Adds or approves a subscription, and sends the last item if that is configured (section 6.1.7). `known` is what its
+/// address has now, and perhaps what others have.
+pub(super) fn add(draft: &mut Draft<'_>, known: &[Subscription], mut subscription: Subscription) {
     subscription.since = draft.tally.version;
     subscription.after = draft.node.tally.sequence;
     if subscription.state == SubscriptionState::Subscribed {
-        draft.tally.subscribers = draft.tally.subscribers.saturating_add(1);
         let config = &draft.node.config;
         if config.send_last_published_item != SendLast::Never
             && config.deliver_notifications
@@ -78,60 +86,89 @@ pub(super) fn add(draft: &mut Draft<'_>, mut subscription: Subscription) {
             draft.tell(Audience::One(subscription.jid.clone()), Event::LastItem);
         }
     }
-    draft.changes.push(Change::PutSubscription(subscription));
+    replace(draft, known, subscription);
+}
+
+fn replace(draft: &mut Draft<'_>, known: &[Subscription], subscription: Subscription) {
+    let jid = subscription.jid.clone();
+    draft.resubscribe(known, &jid, |rows| match rows.iter_mut().find(|one| one.id == subscription.id) {
+        Some(row) => *row = subscription,
+        None => rows.push(subscription),
+    });
+}
+
+fn put(draft: &mut Draft<'_>, view: &View, subscription: Subscription) {
+    replace(draft, &view.subscriptions, subscription);
 }
 
 /// Takes a subscription away.
-pub(super) fn remove(draft: &mut Draft<'_>, subscription: &Subscription) {
-    if subscription.state == SubscriptionState::Subscribed {
-        draft.tally.subscribers = draft.tally.subscribers.saturating_sub(1);
-    }
-    draft.changes.push(Change::DropSubscription(subscription.jid.clone()));
+pub(super) fn remove(draft: &mut Draft<'_>, known: &[Subscription], subscription: &Subscription) {
+    draft.resubscribe(known, &subscription.jid, |rows| rows.retain(|one| one.id != subscription.id));
 }
 
-pub(super) fn unsubscribe(view: &View, caller: &Caller, jid: &Jid) -> Result<Decision, Refusal> {
-    let (node, current) = own(view, caller, jid)?;
+pub(super) fn unsubscribe(view: &View, caller: &Caller, jid: &Jid, subid: Option<&str>) -> Result<Decision, Refusal> {
+    let (node, current) = own(view, caller, jid, subid)?;
     let mut draft = Draft::new(node);
-    remove(&mut draft, current);
-    if node.config.notify_sub && current.state == SubscriptionState::Subscribed {
-        let event = Event::Subscription { jid: jid.clone(), state: SubscriptionState::None };
+    let id = current.id;
+    remove(&mut draft, &view.subscriptions, current);
+    let is_told = |one: &&Subscription| one.jid == *jid && one.state == SubscriptionState::Subscribed;
+    let is_last = !view.subscriptions.iter().filter(is_told).any(|one| one.id != id);
+    if node.config.notify_sub && current.state == SubscriptionState::Subscribed && is_last {
+        let event = Event::Subscription { jid: jid.clone(), id, state: SubscriptionState::None };
         draft.tell(Audience::Owners, event);
     }
     Ok(draft.finish(Reply::Subscription {
         node: node.name.clone(),
         jid: jid.clone(),
+        id,
         state: SubscriptionState::None,
         options: None,
     }))
 }
 
-pub(super) fn options(view: &View, caller: &Caller, jid: &Jid) -> Result<Decision, Refusal> {
-    let (node, current) = own(view, caller, jid)?;
-    Ok(Decision::reply(Reply::Options { node: node.name.clone(), jid: jid.clone(), options: current.options }))
+pub(super) fn options(view: &View, caller: &Caller, jid: &Jid, subid: Option<&str>) -> Result<Decision, Refusal> {
+    let (node, current) = own(view, caller, jid, subid)?;
+    let id = subid.map(|_| current.id);
+    Ok(Decision::reply(Reply::Options { node: node.name.clone(), jid: jid.clone(), id, options: current.options }))
 }
 
 pub(super) fn set_options(
     view: &View,
     caller: &Caller,
-    jid: &Jid,
+    (jid, subid): (&Jid, Option<&str>),
     values: &Values,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
-    let (node, current) = own(view, caller, jid)?;
-    let options = subscription_options(current.options, values, &view.limits, now)?;
+    let (node, current) = own(view, caller, jid, subid)?;
+    let options = amended(current.options, values, &view.limits, now)?;
     let mut draft = Draft::new(node);
     if options != current.options {
-        draft.changes.push(Change::PutSubscription(Subscription { options, ..current.clone() }));
+        put(&mut draft, view, Subscription { options, ..current.clone() });
     }
     Ok(draft.finish(Reply::Empty))
 }
 
-/// The caller's own subscription of that address (sections 6.2.3.2, 6.2.3.3, 6.3.4.1, 6.3.4.2).
-fn own<'a>(view: &'a View, caller: &Caller, jid: &Jid) -> Result<(&'a crate::model::Node, &'a Subscription), Refusal> {
+/// The caller's own subscription of that address (sections 6.2.3 and 6.3.4). Which, must be said by who has several.
+fn own<'a>(
+    view: &'a View,
+    caller: &Caller,
+    jid: &Jid,
+    subid: Option<&str>,
+) -> Result<(&'a Node, &'a Subscription), Refusal> {
     if jid.to_bare() != caller.bare {
         return Err(Refusal::Forbidden);
     }
     let node = existing(view)?;
-    let current = view.subscriptions.iter().find(|one| one.jid == *jid).ok_or(Refusal::NoSuchSubscription)?;
+    let mut own = view.subscriptions.iter().filter(|one| one.jid == *jid);
+    let first = own.next().ok_or(Refusal::NoSuchSubscription)?;
+    let current = match subid {
+        Some(subid) => {
+            let id = SubId::parse(subid).ok_or(Refusal::InvalidSubId)?;
+            let mut all = std::iter::once(first).chain(own);
+            all.find(|one| one.id == id).ok_or(Refusal::InvalidSubId)?
+        }
+        None if own.next().is_some() => return Err(Refusal::SubIdRequired),
+        None => first,
+    };
     Ok((node, current))
 }

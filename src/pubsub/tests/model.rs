@@ -6,7 +6,7 @@ mod world;
 
 use proptest::prelude::*;
 use pubsub::config::{AccessModel, Bound, NodeFull, PublishModel};
-use pubsub::request::{ItemsQuery, Relation, name};
+use pubsub::request::{ItemsQuery, Relation, Wanted, name};
 use pubsub::{Affiliation, Audience, Event, Home, Refusal, Request, SubscriptionState};
 use world::{Stored, World, bare, form, jid, publish};
 
@@ -20,8 +20,9 @@ enum Act {
     Purge,
     Publish(u8),
     Retract(u8),
-    Subscribe(u8),
+    Subscribe(u8, bool),
     Unsubscribe(u8),
+    UnsubscribeOne(u8, u8),
     Authorize(u8, bool),
     SetSubscriber(u8, u8),
     SetAffiliation(u8, u8),
@@ -55,7 +56,8 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => Just(Act::Purge),
         8 => (0u8..5).prop_map(Act::Publish),
         3 => (0u8..5).prop_map(Act::Retract),
-        4 => (0u8..3).prop_map(Act::Subscribe),
+        4 => (0u8..3, any::<bool>()).prop_map(|(resource, body)| Act::Subscribe(resource, body)),
+        2 => (0u8..3, 0u8..3).prop_map(|(resource, which)| Act::UnsubscribeOne(resource, which)),
         2 => (0u8..3).prop_map(Act::Unsubscribe),
         2 => (0u8..4, any::<bool>()).prop_map(|(who, allow)| Act::Authorize(who, allow)),
         2 => (0u8..4, 0u8..3).prop_map(|(who, state)| Act::SetSubscriber(who, state)),
@@ -113,7 +115,7 @@ fn model_publishes(world: &World, stored: &Stored, who: &str) -> bool {
     }
 }
 
-fn request(node: &str, act: &Act, who: &str) -> Option<Request> {
+fn request(world: &World, node: &str, act: &Act, who: &str) -> Option<Request> {
     let node = name(node);
     let states = [SubscriptionState::None, SubscriptionState::Pending, SubscriptionState::Subscribed];
     Some(match act {
@@ -130,12 +132,26 @@ fn request(node: &str, act: &Act, who: &str) -> Option<Request> {
             request
         }
         Act::Retract(id) => Request::Retract { node, id: id.to_string().into(), notify: true },
-        Act::Subscribe(resource) => Request::Subscribe { node, jid: jid(&address(who, *resource)), options: None },
-        Act::Unsubscribe(resource) => Request::Unsubscribe { node, jid: jid(&address(who, *resource)) },
-        Act::Authorize(whom, allow) => Request::Authorize { node, jid: jid(person(*whom)), allow: *allow },
+        Act::Subscribe(resource, body) => {
+            let options = body.then(|| form(&[("pubsub#include_body", "1")]));
+            Request::Subscribe { node, jid: jid(&address(who, *resource)), options }
+        }
+        Act::Unsubscribe(resource) => Request::Unsubscribe { node, jid: jid(&address(who, *resource)), subid: None },
+        Act::UnsubscribeOne(resource, which) => {
+            let jid = jid(&address(who, *resource));
+            let rows = world.nodes.get(&*node)?.subscriptions.keys();
+            let mut ids = rows.filter(|(one, _)| *one == jid).map(|(_, id)| id.to_string().into());
+            let subid = ids.nth(usize::from(*which)).or(Some("0".into()));
+            Request::Unsubscribe { node, jid, subid }
+        }
+        Act::Authorize(whom, allow) => Request::Authorize { node, jid: jid(person(*whom)), subid: None, allow: *allow },
         Act::SetSubscriber(whom, state) => Request::SetSubscribers {
             node,
-            wanted: vec![(jid(person(*whom)), states.get(usize::from(*state)).copied())],
+            wanted: vec![Wanted {
+                jid: jid(person(*whom)),
+                subid: None,
+                state: states.get(usize::from(*state)).copied(),
+            }],
         },
         Act::SetAffiliation(whom, affiliation) => Request::SetAffiliated {
             node,
@@ -152,7 +168,7 @@ fn step(world: &mut World, who: &str, node: &str, act: &Act) {
         world.relations.insert(bare(person(*whom)), relation);
         return;
     }
-    let Some(request) = request(node, act, who) else { return };
+    let Some(request) = request(world, node, act, who) else { return };
     let before = world.nodes.get(node).cloned();
     let answer = world.ask(&address(who, 1), &request);
     let after = world.nodes.get(node).cloned();
@@ -192,7 +208,7 @@ fn step(world: &mut World, who: &str, node: &str, act: &Act) {
     let decision = answer.unwrap();
     for notice in &decision.notices {
         if let (Some(after), Event::LastItem, Audience::One(to)) = (&after, &notice.event, &notice.audience) {
-            assert!(!after.items.is_empty() && after.subscriptions.contains_key(to));
+            assert!(!after.items.is_empty() && after.subscriptions.keys().any(|(jid, _)| jid == to));
         }
         if let Some(after) = &after {
             assert_eq!(notice.version, after.node.tally.version);
@@ -201,10 +217,11 @@ fn step(world: &mut World, who: &str, node: &str, act: &Act) {
     // Who may read, by the model, is who reads.
     for who in PEOPLE {
         let Some(stored) = world.nodes.get(node).cloned() else { continue };
-        let read = Request::Items { node: name(node), query: ItemsQuery::Latest(1) };
+        let read = Request::Items { node: name(node), query: ItemsQuery::Latest(1), subid: None };
         let is_refused = match world.ask(who, &read) {
             Ok(_) => false,
-            Err(refusal) => refusal != Refusal::Unsupported("persistent-items"),
+            // Who may read, and has several subscriptions, says by which.
+            Err(refusal) => !matches!(refusal, Refusal::Unsupported("persistent-items") | Refusal::SubIdRequired),
         };
         assert_eq!(!is_refused, model_reads(world, &stored, who), "{who} reads {node}");
     }

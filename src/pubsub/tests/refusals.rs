@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use pubsub::config::{AccessModel, Bound, NodeFull};
 use pubsub::profile::attachments::{Attached, Summary, node_of};
-use pubsub::request::{ItemsQuery, NewItem, NewPayload, Relation, name};
+use pubsub::request::{ItemsQuery, NewItem, NewPayload, Relation, Wanted, name};
 use pubsub::{Affiliation, Home, Refusal, Request, Subscription, SubscriptionState, wire};
 use world::{World, bare, form, item, jid, publish};
 use xmpp::stanza::{Condition, ErrorType};
@@ -27,6 +27,8 @@ fn variant(refusal: &Refusal) -> &'static str {
         Refusal::ClosedNode => "ClosedNode",
         Refusal::NotSubscribed => "NotSubscribed",
         Refusal::NoSuchSubscription => "NoSuchSubscription",
+        Refusal::SubIdRequired => "SubIdRequired",
+        Refusal::InvalidSubId => "InvalidSubId",
         Refusal::PendingSubscription => "PendingSubscription",
         Refusal::InvalidJid => "InvalidJid",
         Refusal::JidRequired => "JidRequired",
@@ -60,7 +62,7 @@ fn variant(refusal: &Refusal) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 39;
+const VARIANTS: usize = 41;
 
 /// Who asks.
 const OWNER: &str = JULIET;
@@ -116,7 +118,7 @@ fn with(change: impl FnOnce(&mut pubsub::NodeConfig)) -> World {
 }
 
 fn items() -> Request {
-    Request::Items { node: name("node"), query: ItemsQuery::Latest(1) }
+    Request::Items { node: name("node"), query: ItemsQuery::Latest(1), subid: None }
 }
 
 fn subscribe(who: &str) -> Request {
@@ -149,7 +151,7 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     for request in [subscribe(STRANGER), items(), publish("node", "1")] {
         all.expect(outcast().ask(STRANGER, &request), ("an outcast", Refusal::Forbidden, Auth, C::Forbidden, None));
     }
-    let gone = Request::Items { node: name("gone"), query: ItemsQuery::Latest(1) };
+    let gone = Request::Items { node: name("gone"), query: ItemsQuery::Latest(1), subid: None };
     all.expect(world().ask(STRANGER, &gone), ("no node", Refusal::ItemNotFound, Cancel, C::ItemNotFound, None));
     let mut left = world();
     let redirect = Some("xmpp:juliet@capulet.lit?;node=blog".into());
@@ -208,7 +210,7 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     all.expect(with(|config| config.subscribe = false).ask(STRANGER, &subscribe(STRANGER)), case);
 
     // Section 6.2.3.
-    let leave = Request::Unsubscribe { node: name("node"), jid: jid(STRANGER) };
+    let leave = Request::Unsubscribe { node: name("node"), jid: jid(STRANGER), subid: None };
     let case = ("not subscribed", Refusal::NoSuchSubscription, Cancel, C::UnexpectedRequest, Some("not-subscribed"));
     all.expect(world().ask(STRANGER, &leave), case);
     all.expect(world().ask(OWNER, &leave), ("another's", Refusal::Forbidden, Auth, C::Forbidden, None));
@@ -218,11 +220,36 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     all.expect(parsed(false, "<options node='node'/>"), case);
     let mut subscribed = world();
     subscribed.ask(STRANGER, &subscribe(STRANGER)).unwrap();
-    let odd =
-        Request::SetOptions { node: name("node"), jid: jid(STRANGER), options: form(&[("pubsub#keywords", "x")]) };
+    let odd = Request::SetOptions {
+        node: name("node"),
+        jid: jid(STRANGER),
+        subid: None,
+        options: form(&[("pubsub#keywords", "x")]),
+    };
     let case =
         ("an unknown option", Refusal::InvalidOptions(String::new()), Modify, C::BadRequest, Some("invalid-options"));
     all.expect(subscribed.ask(STRANGER, &odd), case);
+
+    // Sections 6.2.3.1, 6.2.3.5, 6.3.4.4, 6.3.4.5, 6.5.9.1, 6.5.9.2: who has several subscriptions says which is meant.
+    let mut twice = world();
+    twice.ask(STRANGER, &subscribe(STRANGER)).unwrap();
+    let options = Some(form(&[("pubsub#include_body", "1")]));
+    twice.ask(STRANGER, &Request::Subscribe { node: name("node"), jid: jid(STRANGER), options }).unwrap();
+    for (subid, case) in [
+        (None, ("which?", Refusal::SubIdRequired, Modify, C::BadRequest, Some("subid-required"))),
+        (Some("0"), ("none such", Refusal::InvalidSubId, Modify, C::NotAcceptable, Some("invalid-subid"))),
+        (Some("F00"), ("not ours", Refusal::InvalidSubId, Modify, C::NotAcceptable, Some("invalid-subid"))),
+    ] {
+        let (node, jid, subid) = (name("node"), jid(STRANGER), subid.map(Into::into));
+        for request in [
+            Request::Unsubscribe { node: node.clone(), jid: jid.clone(), subid: Clone::clone(&subid) },
+            Request::Options { node: node.clone(), jid: jid.clone(), subid: Clone::clone(&subid) },
+            Request::SetOptions { node: node.clone(), jid, subid: Clone::clone(&subid), options: form(&[]) },
+            Request::Items { node, query: ItemsQuery::Latest(1), subid },
+        ] {
+            all.expect(twice.ask(STRANGER, &request), case.clone());
+        }
+    }
 
     // Section 7.1.3.
     all.expect(
@@ -356,7 +383,7 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
         Request::SetSubscribers { node: name("node"), wanted: vec![] },
         Request::Affiliated { node: name("node"), page: Default::default() },
         Request::SetAffiliated { node: name("node"), wanted: vec![] },
-        Request::Authorize { node: name("node"), jid: jid(STRANGER), allow: true },
+        Request::Authorize { node: name("node"), jid: jid(STRANGER), subid: None, allow: true },
     ] {
         all.expect(world().ask(STRANGER, &request), ("not the owner", Refusal::Forbidden, Auth, C::Forbidden, None));
     }
@@ -420,7 +447,7 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
 #[test]
 fn an_owner_cannot_subscribe_whom_the_node_does_not_admit() {
     let mut world = with(|config| config.access_model = AccessModel::Whitelist);
-    let wanted = vec![(jid(STRANGER), Some(SubscriptionState::Subscribed))];
+    let wanted = vec![Wanted::all(jid(STRANGER), SubscriptionState::Subscribed)];
     let request = Request::SetSubscribers { node: name("node"), wanted };
     assert_eq!(variant(&world.ask(OWNER, &request).unwrap_err()), "Unmodified");
     let admit = Request::SetAffiliated {

@@ -5,11 +5,14 @@
 mod world;
 
 use pubsub::config::{AccessModel, Bound, ItemReply, PublishModel};
-use pubsub::request::{ItemsQuery, NewPayload, Values, name};
+use pubsub::request::{ItemsQuery, NewPayload, Values, Wanted, name};
 use pubsub::wire::notification::{Origin, last_item, prefix, tail};
 use pubsub::wire::reply::{Rendered, render, unmodified};
 use pubsub::wire::{self, lists};
-use pubsub::{Affiliation, Event, Home, Item, NodeConfig, Refusal, Reply, Request, SubscriptionState, Timestamp};
+use pubsub::{
+    Affiliation, Event, Home, Item, NodeConfig, Refusal, Reply, Request, SubId, Subscription, SubscriptionState,
+    Timestamp,
+};
 use world::{World, bare, form, jid};
 use xmpp::limits::Limits;
 use xmpp::paging::Page;
@@ -49,14 +52,14 @@ fn the_examples_of_xep_0060() {
         (
             true,
             PUBSUB,
-            "<unsubscribe node='princely_musings' jid='francisco@denmark.lit' subid='ignored'/>",
-            Request::Unsubscribe { node: musings(), jid: francisco() },
+            "<unsubscribe node='princely_musings' jid='francisco@denmark.lit' subid='b1'/>",
+            Request::Unsubscribe { node: musings(), jid: francisco(), subid: Some("b1".into()) },
         ),
         (
             false,
             PUBSUB,
             "<options node='princely_musings' jid='francisco@denmark.lit'/>",
-            Request::Options { node: musings(), jid: francisco() },
+            Request::Options { node: musings(), jid: francisco(), subid: None },
         ),
         (
             true,
@@ -68,6 +71,7 @@ fn the_examples_of_xep_0060() {
             Request::SetOptions {
                 node: musings(),
                 jid: francisco(),
+                subid: None,
                 options: form(&[("pubsub#deliver", "1"), ("pubsub#include_body", "false")]),
             },
         ),
@@ -75,13 +79,13 @@ fn the_examples_of_xep_0060() {
             false,
             PUBSUB,
             "<items node='princely_musings'/>",
-            Request::Items { node: musings(), query: ItemsQuery::Page(page.clone()) },
+            Request::Items { node: musings(), query: ItemsQuery::Page(page.clone()), subid: None },
         ),
         (
             false,
             PUBSUB,
             "<items node='princely_musings' max_items='2'/>",
-            Request::Items { node: musings(), query: ItemsQuery::Latest(2) },
+            Request::Items { node: musings(), query: ItemsQuery::Latest(2), subid: None },
         ),
         (
             false,
@@ -94,6 +98,7 @@ fn the_examples_of_xep_0060() {
                     "368866411b877c30064a5f62b917cffe".into(),
                     "4e30f35051b7b8b42abe083742187228".into(),
                 ]),
+                subid: None,
             },
         ),
         (
@@ -142,13 +147,17 @@ fn the_examples_of_xep_0060() {
         (
             true,
             OWNER,
-            "<subscriptions node='princely_musings'><subscription jid='polonius@denmark.lit' subscription='none'/>\
+            "<subscriptions node='princely_musings'>\
+             <subscription jid='polonius@denmark.lit' subid='7' subscription='none'/>\
              <subscription jid='bard@shakespeare.lit' subscription='subscribed'/></subscriptions>",
             Request::SetSubscribers {
                 node: musings(),
                 wanted: vec![
-                    (jid("polonius@denmark.lit"), Some(SubscriptionState::None)),
-                    (jid("bard@shakespeare.lit"), Some(SubscriptionState::Subscribed)),
+                    Wanted {
+                        subid: Some("7".into()),
+                        ..Wanted::all(jid("polonius@denmark.lit"), SubscriptionState::None)
+                    },
+                    Wanted::all(jid("bard@shakespeare.lit"), SubscriptionState::Subscribed),
                 ],
             },
         ),
@@ -182,14 +191,16 @@ fn the_authorization_of_section_8_6() {
         ))
     };
     for (word, allow) in [("true", true), ("1", true), ("false", false), ("0", false)] {
-        let request = Request::Authorize { node: musings(), jid: jid("horatio@denmark.lit"), allow };
+        let subid = Some("123-abc".into());
+        let request = Request::Authorize { node: musings(), jid: jid("horatio@denmark.lit"), subid, allow };
         assert_eq!(wire::parse_authorization(&submit(word, "submit")), Some(request));
     }
     assert_eq!(wire::parse_authorization(&submit("true", "cancel")), None, "it remains pending");
     // The question we ask is one that can be answered.
-    let asked = wire::authorization_request("princely_musings", &jid("horatio@denmark.lit"));
+    let asked = wire::authorization_request("princely_musings", &jid("horatio@denmark.lit"), SubId(17));
     let form = xmpp::form::Form::parse(&asked).unwrap();
     assert_eq!(form.value("pubsub#node"), Some("princely_musings"));
+    assert_eq!(form.value("pubsub#subid"), Some("11"));
     assert_eq!(form.value("pubsub#subscriber_jid"), Some("horatio@denmark.lit"));
 }
 
@@ -291,11 +302,13 @@ fn every_notification_can_be_read() {
     assert_eq!(deleted.get_child("redirect", ns::PUBSUB_EVENT).unwrap().attr("uri"), Some("xmpp:x?;node=y&z"));
     assert_eq!(event(&Event::Deleted(None)).children().count(), 0);
     assert!(event(&Event::Configured).get_child("x", ns::DATA_FORMS).is_some());
-    let changed = event(&Event::Subscription { jid: jid("romeo@montague.lit/x"), state: SubscriptionState::None });
+    let (romeo, id) = (jid("romeo@montague.lit/x"), SubId(31));
+    let changed = event(&Event::Subscription { jid: romeo, id, state: SubscriptionState::None });
     assert_eq!((changed.attr("jid"), changed.attr("subscription")), (Some("romeo@montague.lit/x"), Some("none")));
+    assert_eq!(changed.attr("subid"), Some("1f"));
     let affiliation = Event::Affiliation { jid: bare("romeo@montague.lit"), affiliation: Affiliation::Member };
     assert!(read(&tail(&origin, &affiliation, false)).content.has("pubsub", ns::PUBSUB));
-    let wanted = Event::AuthorizationWanted { jid: jid("romeo@montague.lit") };
+    let wanted = Event::AuthorizationWanted { jid: jid("romeo@montague.lit"), id };
     assert!(read(&tail(&origin, &wanted, false)).content.has("x", ns::DATA_FORMS));
 }
 
@@ -359,10 +372,11 @@ fn every_answer_can_be_read() {
         Reply::Subscription {
             node: node.clone(),
             jid: romeo.clone(),
+            id: SubId(1),
             state: SubscriptionState::Pending,
             options: Some(options),
         },
-        Reply::Options { node: node.clone(), jid: romeo.clone(), options },
+        Reply::Options { node: node.clone(), jid: romeo.clone(), id: Some(SubId(1)), options },
         Reply::Configuration(node.clone(), NodeConfig::service(1)),
         Reply::DefaultConfiguration(NodeConfig::service(1)),
     ];
@@ -384,14 +398,16 @@ fn every_answer_can_be_read() {
 
     let home = bare("juliet@capulet.lit");
     let entries =
-        pubsub::decision::Unmodified::Subscriptions(node.clone(), vec![(romeo.clone(), SubscriptionState::None)]);
+        pubsub::decision::Unmodified::Subscriptions(node.clone(), vec![(romeo.clone(), None, SubscriptionState::None)]);
     let mut world = World::new(Home::Account);
     world.ask("juliet@capulet.lit/x", &Request::Create { node: Some(node.clone()), config: None }).unwrap();
     let stored = world.node("no'de").node.clone();
+    let (state, options) = (SubscriptionState::Subscribed, pubsub::model::SubscriptionOptions::default());
+    let row = Subscription { jid: romeo, id: SubId(1), state, since: 1, after: 0, options };
     let lists = [
-        lists::own_subscriptions(None, [("a", &romeo, SubscriptionState::Subscribed)]),
+        lists::own_subscriptions(None, [("a", &row)]),
         lists::own_affiliations(Some("a"), [("a", Affiliation::Owner)]),
-        lists::subscribers("a", [(&romeo, SubscriptionState::Subscribed)], Some(&page)),
+        lists::subscribers("a", [&row], Some(&page)),
         lists::affiliated("a", [(&home, Affiliation::Owner)], None),
         lists::node_information(&stored, std::slice::from_ref(&home), &[]),
         lists::node_items(&home, "a", ["1", "2"], Some(&page)),

@@ -5,7 +5,7 @@ use xmpp::form::{Field as FormField, FieldType, Form, FormType};
 use xmpp::jid::{BareJid, Jid};
 
 use crate::config::{FIELDS, Field, Kind, NodeConfig};
-use crate::model::{Home, Node, SubscriptionOptions};
+use crate::model::{Home, Node, SubId, SubscriptionOptions};
 use crate::refusal::Refusal;
 use crate::request::Values;
 
@@ -107,8 +107,9 @@ pub(super) fn options_form(options: SubscriptionOptions, form_type: FormType) ->
 
 /// Section 8.6: the question an owner is asked about a new subscriber.
 #[must_use]
-pub fn authorization_request(node: &str, jid: &Jid) -> Element {
+pub fn authorization_request(node: &str, jid: &Jid, id: SubId) -> Element {
     let mut form = Form::typed(FormType::Form, AUTHORIZATION)
+        .with(FormField::new("pubsub#subid", FieldType::Hidden).value(id.to_string()))
         .with(FormField::new("pubsub#node", FieldType::TextSingle).label("Node ID").value(node))
         .with(FormField::new("pubsub#subscriber_jid", FieldType::JidSingle).label("Subscriber").value(jid.to_string()))
         .with(FormField::new("pubsub#allow", FieldType::Boolean).label("Allow this JID to subscribe?").value("false"));

@@ -9,7 +9,7 @@ use super::Writer;
 use super::form::metadata_form;
 use super::reply::open;
 use crate::config::{ItemReply, NodeConfig};
-use crate::model::{Affiliation, Item, Node, SubscriptionState};
+use crate::model::{Affiliation, Item, Node, SubId, Subscription, SubscriptionState};
 
 /// The features of a node, besides those the service has (XEP-0060 section 5.3).
 const NODE_FEATURES: &[&str] = &[ns::PUBSUB];
@@ -83,17 +83,14 @@ fn with_node(out: &mut Writer, name: &[u8], node: Option<&str>) {
     out.raw(b">");
 }
 
-/// The caller's own subscriptions (section 5.6): node, address, state.
-pub fn own_subscriptions<'a>(
-    node: Option<&str>,
-    rows: impl IntoIterator<Item = (&'a str, &'a Jid, SubscriptionState)>,
-) -> Bytes {
+/// The caller's own subscriptions (section 5.6), each with its node.
+pub fn own_subscriptions<'a>(node: Option<&str>, rows: impl IntoIterator<Item = (&'a str, &'a Subscription)>) -> Bytes {
     let mut out = Writer::new(512);
     open(&mut out, ns::PUBSUB);
     with_node(&mut out, b"subscriptions", node);
-    for (node, jid, state) in rows {
-        out.raw(b"<subscription").attr("node", node).attr("jid", jid.as_str());
-        out.attr("subscription", state.as_str()).raw(b"/>");
+    for (node, row) in rows {
+        out.raw(b"<subscription").attr("node", node).attr("jid", row.jid.as_str());
+        out.attr("subid", &row.id.to_string()).attr("subscription", row.state.as_str()).raw(b"/>");
     }
     out.raw(b"</subscriptions></pubsub>");
     out.into_bytes()
@@ -111,17 +108,22 @@ pub fn own_affiliations<'a>(node: Option<&str>, rows: impl IntoIterator<Item = (
     out.into_bytes()
 }
 
+/// `<subscription/>`, as an owner sees it.
+pub(super) fn write_subscription(out: &mut Writer, jid: &Jid, id: Option<SubId>, state: SubscriptionState) {
+    out.raw(b"<subscription").attr("jid", jid.as_str());
+    if let Some(id) = id {
+        out.attr("subid", &id.to_string());
+    }
+    out.attr("subscription", state.as_str()).raw(b"/>");
+}
+
 /// A node's subscribers, for an owner (section 8.8.1).
-pub fn subscribers<'a>(
-    node: &str,
-    rows: impl IntoIterator<Item = (&'a Jid, SubscriptionState)>,
-    page: Option<&Page>,
-) -> Bytes {
+pub fn subscribers<'a>(node: &str, rows: impl IntoIterator<Item = &'a Subscription>, page: Option<&Page>) -> Bytes {
     let mut out = Writer::new(512);
     open(&mut out, ns::PUBSUB_OWNER);
     with_node(&mut out, b"subscriptions", Some(node));
-    for (jid, state) in rows {
-        out.raw(b"<subscription").attr("jid", jid.as_str()).attr("subscription", state.as_str()).raw(b"/>");
+    for row in rows {
+        write_subscription(&mut out, &row.jid, Some(row.id), row.state);
     }
     out.raw(b"</subscriptions>");
     end(&mut out, page, b"</pubsub>");

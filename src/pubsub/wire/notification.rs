@@ -14,7 +14,7 @@ use super::form::{authorization_request, configuration_form};
 use super::lists::write_item;
 use crate::config::{NodeConfig, NotificationType};
 use crate::decision::Event;
-use crate::model::{Home, Item, SubscriptionState};
+use crate::model::{Home, Item, SubId, SubscriptionState};
 use crate::profile::microblog;
 use crate::time::Timestamp;
 
@@ -71,7 +71,7 @@ pub fn tail(origin: &Origin<'_>, event: &Event, has_body: bool) -> Bytes {
                 out.raw(b"/>");
             }
         }),
-        Event::Subscription { jid, state } => subscription(origin, jid.as_str(), *state),
+        Event::Subscription { jid, id, state } => subscription(origin, jid.as_str(), *id, *state),
         Event::Affiliation { jid, affiliation } => {
             let mut out = head(origin, None, 512);
             super::reply::open(&mut out, ns::PUBSUB).raw(b"<affiliations").attr("node", origin.node).raw(b">");
@@ -79,12 +79,32 @@ pub fn tail(origin: &Origin<'_>, event: &Event, has_body: bool) -> Bytes {
             out.raw(b"/></affiliations></pubsub></message>");
             out.into_bytes()
         }
-        Event::AuthorizationWanted { jid } => {
+        Event::AuthorizationWanted { jid, id } => {
             let mut out = head(origin, None, 1024);
-            out.element(&authorization_request(origin.node, jid)).raw(b"</message>");
+            out.element(&authorization_request(origin.node, jid, *id)).raw(b"</message>");
             out.into_bytes()
         }
     }
+}
+
+/// Whether a reader with several subscriptions is told by which of them it hears of an event: what is about items may
+/// come by one and not by another, what is about the node comes by all (section 12.14).
+#[must_use]
+pub fn names_subscriptions(event: &Event) -> bool {
+    matches!(event, Event::Published(_) | Event::Pinged | Event::Retracted(_) | Event::LastItem)
+}
+
+/// A tail that says by which subscriptions it came (section 7.1.2.4, XEP-0131).
+#[must_use]
+pub fn by_subscriptions(tail: &[u8], ids: &[SubId]) -> Bytes {
+    const END: &[u8] = b"</message>";
+    let mut out = Writer::new(tail.len() + 160);
+    out.raw(tail.strip_suffix(END).unwrap_or(tail)).raw(b"<headers").attr("xmlns", ns::SHIM).raw(b">");
+    for id in ids {
+        out.raw(b"<header name='SubID'>").text(&id.to_string()).raw(b"</header>");
+    }
+    out.raw(b"</headers>").raw(END);
+    out.into_bytes()
 }
 
 /// Whether the message for an event is a headline: for who is there, and not to be kept for who is away.
@@ -148,9 +168,10 @@ fn items(origin: &Origin<'_>, write: impl FnOnce(&mut Writer)) -> Bytes {
     })
 }
 
-fn subscription(origin: &Origin<'_>, jid: &str, state: SubscriptionState) -> Bytes {
+fn subscription(origin: &Origin<'_>, jid: &str, id: SubId, state: SubscriptionState) -> Bytes {
     let mut out = head(origin, None, 384);
     out.raw(b"<event").attr("xmlns", ns::PUBSUB_EVENT).raw(b"><subscription").attr("node", origin.node);
-    out.attr("jid", jid).attr("subscription", state.as_str()).raw(b"/></event></message>");
+    out.attr("jid", jid).attr("subid", &id.to_string());
+    out.attr("subscription", state.as_str()).raw(b"/></event></message>");
     out.into_bytes()
 }

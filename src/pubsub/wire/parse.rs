@@ -9,7 +9,7 @@ use xmpp::{ns, paging};
 use super::form::{AUTHORIZATION, NODE_CONFIG, PUBLISH_OPTIONS, SUBSCRIBE_OPTIONS, values};
 use crate::model::{Affiliation, NodeName, SubscriptionState};
 use crate::refusal::Refusal;
-use crate::request::{ItemsQuery, NewItem, NewPayload, Request};
+use crate::request::{ItemsQuery, NewItem, NewPayload, Request, Wanted};
 
 /// Reads `<pubsub xmlns='http://jabber.org/protocol/pubsub'/>` of an IQ of type `set`, or `get`.
 ///
@@ -22,11 +22,12 @@ pub fn parse(is_set: bool, pubsub: &Element) -> Result<Request, Refusal> {
         (true, "retract") => retract(child),
         (false, "items") => items(pubsub, child),
         (true, "subscribe") => subscribe(pubsub, child),
-        (true, "unsubscribe") => Ok(Request::Unsubscribe { node: node(child)?, jid: jid(child)? }),
-        (false, "options") => Ok(Request::Options { node: node(child)?, jid: jid(child)? }),
+        (true, "unsubscribe") => Ok(Request::Unsubscribe { node: node(child)?, jid: jid(child)?, subid: subid(child) }),
+        (false, "options") => Ok(Request::Options { node: node(child)?, jid: jid(child)?, subid: subid(child) }),
         (true, "options") => Ok(Request::SetOptions {
             node: node(child)?,
             jid: jid(child)?,
+            subid: subid(child),
             options: values(child, SUBSCRIBE_OPTIONS)?.ok_or(Refusal::Malformed("There is no form."))?,
         }),
         (false, "subscriptions") => Ok(Request::Subscriptions { node: optional_node(child) }),
@@ -78,7 +79,8 @@ pub fn parse_authorization(x: &Element) -> Option<Request> {
     let node = form.value("pubsub#node").filter(|node| !node.is_empty())?;
     let jid = Jid::new(form.value("pubsub#subscriber_jid")?).ok()?;
     let allow = form.field("pubsub#allow")?.to_bool().ok()?;
-    Some(Request::Authorize { node: node.into(), jid, allow })
+    let subid = form.value("pubsub#subid").filter(|subid| !subid.is_empty()).map(Into::into);
+    Some(Request::Authorize { node: node.into(), jid, subid, allow })
 }
 
 /// The child that names the request: the first in the protocol's namespace.
@@ -97,6 +99,10 @@ fn node(element: &Element) -> Result<NodeName, Refusal> {
 fn jid(element: &Element) -> Result<Jid, Refusal> {
     let text = element.attr("jid").filter(|jid| !jid.is_empty()).ok_or(Refusal::JidRequired)?;
     Jid::new(text).map_err(|_| Refusal::InvalidJid)
+}
+
+fn subid(element: &Element) -> Option<Box<str>> {
+    element.attr("subid").filter(|subid| !subid.is_empty()).map(Into::into)
 }
 
 fn page(pubsub: &Element) -> Result<paging::Query, Refusal> {
@@ -155,12 +161,12 @@ fn retract(retract: &Element) -> Result<Request, Refusal> {
 }
 
 fn items(pubsub: &Element, items: &Element) -> Result<Request, Refusal> {
-    let node = node(items)?;
+    let (node, subid) = (node(items)?, subid(items));
     let named: Vec<&Element> = items.children().filter(|child| child.is("item", ns::PUBSUB)).collect();
     if !named.is_empty() {
         let ids = named.iter().map(|item| item.attr("id").filter(|id| !id.is_empty()).map(Into::into));
         let ids = ids.collect::<Option<Vec<Box<str>>>>().ok_or(Refusal::ItemRequired)?;
-        return Ok(Request::Items { node, query: ItemsQuery::ByIds(ids) });
+        return Ok(Request::Items { node, query: ItemsQuery::ByIds(ids), subid });
     }
     let newest = items.attr("max_items").map(str::parse::<u64>).transpose();
     let newest = newest.map_err(|_| Refusal::Malformed("max_items is not a number."))?;
@@ -175,7 +181,7 @@ fn items(pubsub: &Element, items: &Element) -> Result<Request, Refusal> {
             ItemsQuery::Page(query)
         }
     };
-    Ok(Request::Items { node, query })
+    Ok(Request::Items { node, query, subid })
 }
 
 fn subscribe(pubsub: &Element, subscribe: &Element) -> Result<Request, Refusal> {
@@ -202,7 +208,7 @@ fn create(pubsub: &Element, create: &Element) -> Result<Request, Refusal> {
     Ok(Request::Create { node: optional_node(create), config })
 }
 
-fn subscribers(list: &Element) -> Result<Vec<(Jid, Option<SubscriptionState>)>, Refusal> {
+fn subscribers(list: &Element) -> Result<Vec<Wanted>, Refusal> {
     let entries = list.children().filter(|child| child.is("subscription", ns::PUBSUB_OWNER));
     entries
         .map(|entry| {
@@ -213,7 +219,7 @@ fn subscribers(list: &Element) -> Result<Vec<(Jid, Option<SubscriptionState>)>, 
                 Some("none") => Some(SubscriptionState::None),
                 Some(_) => return Err(Refusal::Malformed("There is no such subscription state.")),
             };
-            Ok((jid(entry)?, state))
+            Ok(Wanted { jid: jid(entry)?, subid: subid(entry), state })
         })
         .collect()
 }

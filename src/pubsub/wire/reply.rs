@@ -36,17 +36,20 @@ pub fn render(reply: &Reply, home: Home) -> Rendered<'_> {
                 None => out.raw(b"/></pubsub>"),
             };
         }
-        Reply::Subscription { node, jid, state, options } => {
+        Reply::Subscription { node, jid, id, state, options } => {
             open(&mut out, ns::PUBSUB).raw(b"<subscription").attr("node", node).attr("jid", jid.as_str());
-            out.attr("subscription", state.as_str()).raw(b"/>");
+            out.attr("subid", &id.to_string()).attr("subscription", state.as_str()).raw(b"/>");
             if let Some(options) = options {
                 out.raw(b"<options>").element(&options_form(*options, FormType::Result)).raw(b"</options>");
             }
             out.raw(b"</pubsub>");
         }
-        Reply::Options { node, jid, options } => {
-            open(&mut out, ns::PUBSUB).raw(b"<options").attr("node", node).attr("jid", jid.as_str()).raw(b">");
-            out.element(&options_form(*options, FormType::Form)).raw(b"</options></pubsub>");
+        Reply::Options { node, jid, id, options } => {
+            open(&mut out, ns::PUBSUB).raw(b"<options").attr("node", node).attr("jid", jid.as_str());
+            if let Some(id) = id {
+                out.attr("subid", &id.to_string());
+            }
+            out.raw(b">").element(&options_form(*options, FormType::Form)).raw(b"</options></pubsub>");
         }
         Reply::DefaultOptions(node) => {
             open(&mut out, ns::PUBSUB).raw(b"<default");
@@ -84,8 +87,8 @@ pub fn unmodified(unmodified: &Unmodified) -> Bytes {
     match unmodified {
         Unmodified::Subscriptions(node, entries) => {
             out.raw(b"<subscriptions").attr("node", node).raw(b">");
-            for (jid, state) in entries {
-                out.raw(b"<subscription").attr("jid", jid.as_str()).attr("subscription", state.as_str()).raw(b"/>");
+            for (jid, id, state) in entries {
+                super::lists::write_subscription(&mut out, jid, *id, *state);
             }
             out.raw(b"</subscriptions></pubsub>");
         }

@@ -42,6 +42,8 @@ struct Wish {
     /// The request, as the client wrote it.
     verb: Element,
     is_subscription: bool,
+    /// Which subscription is to end.
+    subid: Option<Box<str>>,
 }
 
 impl Wish {
@@ -69,14 +71,15 @@ impl Wish {
             return Err(Refusal::InvalidJid.to_error());
         }
         let (node, verb) = (node.into(), verb.clone());
-        Ok(Self { account: asked.to.clone(), service: service.to_bare(), node, verb, is_subscription })
+        let subid = verb.attr("subid").filter(|subid| !subid.is_empty()).map(Into::into);
+        Ok(Self { account: asked.to.clone(), service: service.to_bare(), node, verb, is_subscription, subid })
     }
 
     fn request(&self) -> Request {
         let (node, jid) = ((*self.node).into(), Jid::from(&self.account));
         match self.is_subscription {
             true => Request::Subscribe { node, jid, options: None },
-            false => Request::Unsubscribe { node, jid },
+            false => Request::Unsubscribe { node, jid, subid: self.subid.clone() },
         }
     }
 }

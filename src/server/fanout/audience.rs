@@ -12,7 +12,7 @@ use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::AccessModel;
 use pubsub::request::{Relation, effective};
 use pubsub::wire::{notification, timeline};
-use pubsub::{Event, Home, Notice, Subscription, SubscriptionState};
+use pubsub::{Event, Home, Notice, SubId, Subscription, SubscriptionState};
 use store::Fault;
 use xmpp::{BareJid, Jid, ns};
 
@@ -85,8 +85,11 @@ impl Telling {
             return Ok(());
         }
         if let Some(all) = self.nodes.all_subscribers(&job.entry, &job.held).await? {
-            for page in all.chunks(STRIDE) {
+            let mut rest = all.as_slice();
+            while !rest.is_empty() {
+                let (page, others) = first_page(rest);
                 self.tell_page(router, variants, page).await?;
+                rest = others;
             }
             return Ok(());
         }
@@ -110,25 +113,28 @@ impl Telling {
         let job = variants.job;
         let config = &job.held.node.config;
         let is_account = job.home == Home::Account;
-        for subscription in page {
-            if subscription.state != SubscriptionState::Subscribed
-                || !subscription.options.deliver
-                || subscription.since > variants.notice.version
-            {
-                continue;
-            }
-            if config.presence_based_delivery && !is_available(router, &job.entry.home, &subscription.jid) {
+        for of_address in page.chunk_by(|one, next| one.jid == next.jid) {
+            // Several subscriptions of one address are told of by one notification (XEP-0060 section 6.1.6).
+            let Some(reader) = Reader::of(of_address, variants.notice) else { continue };
+            let to = reader.jid;
+            if config.presence_based_delivery && !is_available(router, &job.entry.home, to) {
                 continue;
             }
             // Who lost access since it subscribed is not told (XEP-0163 section 7.1).
             if (job.held.guard.is_some() || !matches!(config.access_model, AccessModel::Open | AccessModel::Authorize))
-                && !self.may_read(job, &subscription.jid.to_bare()).await?
+                && !self.may_read(job, &to.to_bare()).await?
             {
                 continue;
             }
-            let variant = variants.get(config.include_body || subscription.options.include_body);
-            let to = &subscription.jid;
-            if router.serves(to.domain()) {
+            let variant = variants.get(config.include_body || reader.has_body);
+            if !reader.named.is_empty() {
+                let tail = notification::by_subscriptions(&variant.message.tail, &reader.named);
+                let message = Message { tail, is_headline: variant.message.is_headline };
+                self.send(router, &job.entry, to, &message, is_account).await;
+                if to.is_bare() && router.serves(to.domain()) {
+                    self.tell_timeline(router, variants, to).await;
+                }
+            } else if router.serves(to.domain()) {
                 self.send(router, &job.entry, to, &variant.message, is_account).await;
                 if to.is_bare() {
                     self.tell_timeline(router, variants, to).await;
@@ -281,11 +287,45 @@ impl Telling {
             return Ok(Vec::new());
         }
         let subscriptions = self.nodes.subscriptions_of(&job.held, bare, STRIDE).await?;
-        let told = subscriptions
-            .into_iter()
-            .filter(|one| one.state == SubscriptionState::Subscribed && one.options.deliver && one.since <= version);
+        let told = subscriptions.into_iter().filter(|one| hears(one, version));
         Ok(told.map(|one| one.jid).collect())
     }
+}
+
+/// Whether a subscription hears of that version of the node.
+fn hears(subscription: &Subscription, version: u64) -> bool {
+    subscription.state == SubscriptionState::Subscribed && subscription.options.deliver && subscription.since <= version
+}
+
+/// A subscribed address that hears of something.
+struct Reader<'a> {
+    jid: &'a Jid,
+    /// Whether it wants a text: where one of several subscriptions does, all do (section 12.8).
+    has_body: bool,
+    /// By which of its subscriptions it hears, where that must be said.
+    named: Vec<SubId>,
+}
+
+impl<'a> Reader<'a> {
+    /// From all subscriptions of the address; `None` where none of them hears of the notice.
+    fn of(all: &'a [Subscription], notice: &Notice) -> Option<Self> {
+        let first = all.iter().find(|one| hears(one, notice.version))?;
+        if all.len() == 1 {
+            return Some(Self { jid: &first.jid, has_body: first.options.include_body, named: Vec::new() });
+        }
+        let told = || all.iter().filter(|one| hears(one, notice.version));
+        let has_body = told().any(|one| one.options.include_body);
+        let is_named = notification::names_subscriptions(&notice.event);
+        let named = if is_named { told().map(|one| one.id).collect() } else { Vec::new() };
+        Some(Self { jid: &first.jid, has_body, named })
+    }
+}
+
+/// The subscriptions to tell before others run, all of one address together; and the rest.
+fn first_page(all: &[Subscription]) -> (&[Subscription], &[Subscription]) {
+    let last = all.get(STRIDE.saturating_sub(1)).map(|one| &one.jid);
+    let more = all.iter().skip(STRIDE).take_while(|one| Some(&one.jid) == last).count();
+    all.split_at_checked(STRIDE + more).unwrap_or((all, &[]))
 }
 
 /// A message from the account of `session` itself to it.

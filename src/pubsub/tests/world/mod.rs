@@ -2,12 +2,12 @@
 //! poisoned, so that a decision that reads it is noticed.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pubsub::model::ItemHead;
 use pubsub::request::{Entity, NewItem, NewPayload, Relation, Values, name};
 use pubsub::{
-    Affiliation, Caller, Change, Decision, Home, Item, Limits, Node, NodeConfig, Refusal, Request, Subscription,
+    Affiliation, Caller, Change, Decision, Home, Item, Limits, Node, NodeConfig, Refusal, Request, SubId, Subscription,
     SubscriptionState, Timestamp, View, decide,
 };
 use xmpp::jid::{BareJid, Jid};
@@ -47,7 +47,7 @@ pub fn publish(node: &str, id: &str) -> Request {
 pub struct Stored {
     pub node: Node,
     pub items: BTreeMap<u64, Item>,
-    pub subscriptions: BTreeMap<Jid, Subscription>,
+    pub subscriptions: BTreeMap<(Jid, SubId), Subscription>,
     pub affiliations: BTreeMap<BareJid, Affiliation>,
 }
 
@@ -212,11 +212,13 @@ impl World {
                     }
                 }
                 Change::Purge => stored.items.clear(),
-                Change::PutSubscription(subscription) => {
-                    stored.subscriptions.insert(subscription.jid.clone(), subscription.clone());
-                }
-                Change::DropSubscription(jid) => {
-                    assert!(stored.subscriptions.remove(jid).is_some(), "nobody was subscribed");
+                Change::SetSubscriptions(jid, rows) => {
+                    stored.subscriptions.retain(|(one, _), _| one != jid);
+                    for row in rows {
+                        assert_eq!(row.jid, *jid, "another's subscription");
+                        let before = stored.subscriptions.insert((jid.clone(), row.id), row.clone());
+                        assert!(before.is_none(), "an identifier is used twice");
+                    }
                 }
                 Change::SetAffiliation(entity, affiliation) => {
                     stored.affiliations.remove(entity);
@@ -237,7 +239,11 @@ impl World {
         let tally = stored.node.tally;
         assert_eq!(tally.items, stored.items.len() as u64, "items");
         let is_subscribed = |one: &&Subscription| one.state == SubscriptionState::Subscribed;
-        assert_eq!(tally.subscribers, stored.subscriptions.values().filter(is_subscribed).count() as u64);
+        let told: BTreeSet<&Jid> = stored.subscriptions.values().filter(is_subscribed).map(|one| &one.jid).collect();
+        assert_eq!(tally.subscribers, told.len() as u64, "subscribers");
+        let all: BTreeSet<&Jid> = stored.subscriptions.values().map(|one| &one.jid).collect();
+        let has_several = |jid: &&&Jid| stored.subscriptions.keys().filter(|(one, _)| one == **jid).count() > 1;
+        assert_eq!(tally.multiples, all.iter().filter(has_several).count() as u64, "multiples");
         let is_owner = |one: &&Affiliation| **one == Affiliation::Owner;
         assert_eq!(tally.owners, stored.affiliations.values().filter(is_owner).count() as u64, "owners");
         assert_eq!(tally.affiliations, stored.affiliations.len() as u64, "affiliations");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::{AccessModel, SendLast};
 use pubsub::profile::attachments::is_kept;
-use pubsub::request::{Relation, effective};
-use pubsub::{Affiliation, Caller, Home, Request, SubscriptionState};
+use pubsub::request::{Relation, Wanted, effective};
+use pubsub::{Affiliation, Caller, Home, Request, Subscription, SubscriptionState};
 use store::Fault;
 use xmpp::stanza::Condition;
 use xmpp::{BareJid, FullJid, Jid, Stanza};
@@ -152,7 +152,7 @@ impl Pep {
             {
                 continue;
             }
-            let wanted = vec![(subscription.jid, Some(SubscriptionState::None))];
+            let wanted = vec![Wanted::all(subscription.jid, SubscriptionState::None)];
             let request = Request::SetSubscribers { node: held.node.name.clone(), wanted };
             if let Err(Failure::Fault(error)) = self.do_change(account, &owner, request).await {
                 return Err(error);
@@ -173,7 +173,8 @@ impl Pep {
             if subscription.jid != *gone {
                 continue;
             }
-            let request = Request::Unsubscribe { node: (*name).into(), jid: gone.clone() };
+            let subid = Some(subscription.id.to_string().into());
+            let request = Request::Unsubscribe { node: (*name).into(), jid: gone.clone(), subid };
             if let Err(Failure::Fault(error)) = self.do_change(account, &caller, request).await {
                 return Err(error);
             }
@@ -318,9 +319,12 @@ impl Pep {
                 }
             };
             let mut is_progress = false;
-            for (home, node, jid) in subscriptions {
-                let request = Request::Unsubscribe { node: (*node).into(), jid };
-                is_progress |= self.do_change(&home, &caller, request).await.is_ok();
+            for (home, node, rows) in subscriptions {
+                for Subscription { jid, id, .. } in rows {
+                    let (node, subid) = ((*node).into(), Some(id.to_string().into()));
+                    let request = Request::Unsubscribe { node, jid, subid };
+                    is_progress |= self.do_change(&home, &caller, request).await.is_ok();
+                }
             }
             if !is_progress {
                 return;

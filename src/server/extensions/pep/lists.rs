@@ -208,7 +208,7 @@ impl Pep {
             }
             _ => self.nodes.own_subscriptions(&caller.bare, home, rows_max).await?,
         };
-        Ok(lists::own_subscriptions(node, rows.iter().map(|(node, one)| (&**node, &one.jid, one.state))))
+        Ok(lists::own_subscriptions(node, rows.iter().map(|(node, one)| (&**node, one))))
     }
 
     async fn own_affiliations(
@@ -263,7 +263,7 @@ impl Pep {
             index: None,
             count: Some(held.node.tally.subscribers),
         });
-        Ok(lists::subscribers(&entry.name, rows.iter().map(|one| (&one.jid, one.state)), set.as_ref()))
+        Ok(lists::subscribers(&entry.name, &rows, set.as_ref()))
     }
 
     async fn affiliated(&self, entry: &Entry, held: &Held, query: &Query) -> Result<Bytes, Failure> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pubsub::wire::notification::{self, Origin};
-use pubsub::{Affiliation, Caller, Event};
+use pubsub::{Affiliation, Caller, Event, SubId, Subscription, SubscriptionState};
 use xmpp::form::{Field, FieldType, Form, FormType};
 use xmpp::limits::Limits;
 use xmpp::{BareJid, Jid, Stanza, StanzaError};
@@ -106,17 +106,33 @@ impl Pep {
         }
     }
 
+    /// The requests of those who wait, as far as they still do.
+    async fn requests(&self, held: &Held, waiting: &[Jid]) -> Vec<(Jid, SubId)> {
+        let mut requests = Vec::with_capacity(waiting.len());
+        for jid in waiting {
+            let rows_max = self.limits.subscriptions_per_jid_max;
+            match self.nodes.subscriptions_of(held, &jid.to_bare(), rows_max).await {
+                Ok(rows) => {
+                    let pending = |row: &&Subscription| row.jid == *jid && row.state == SubscriptionState::Pending;
+                    requests.extend(rows.iter().filter(pending).map(|row| (jid.clone(), row.id)));
+                }
+                Err(error) => drop(fault("nodes", &error)),
+            }
+        }
+        requests
+    }
+
     async fn send_requests(&self, entry: &Entry, held: &Held, to: &Jid, waiting: &[Jid]) {
         let Some(router) = self.router.upgrade() else { return };
         let from = Jid::from(&entry.home);
-        for jid in waiting {
+        for (jid, subid) in self.requests(held, waiting).await {
             let id = self.ids.id();
             let origin = Origin { home: &entry.home, node: &entry.name, config: &held.node.config, id: &id };
             let mut message = Vec::with_capacity(1024);
             notification::prefix(&mut message, to.as_str());
             message.extend_from_slice(&notification::tail(
                 &origin,
-                &Event::AuthorizationWanted { jid: jid.clone() },
+                &Event::AuthorizationWanted { jid, id: subid },
                 false,
             ));
             if let Ok(stanza) = Stanza::parse(message.into(), &Limits::server()) {

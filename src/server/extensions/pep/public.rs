@@ -166,9 +166,13 @@ impl Pep {
         reply: &pubsub::Reply,
         is_public: bool,
     ) {
-        let (Request::Subscribe { node, jid, .. } | Request::Unsubscribe { node, jid }) = request else { return };
+        let (Request::Subscribe { node, jid, .. } | Request::Unsubscribe { node, jid, .. }) = request else { return };
         let pubsub::Reply::Subscription { state, .. } = reply else { return };
         if !jid.is_bare() {
+            return;
+        }
+        if *state == pubsub::SubscriptionState::None && self.is_subscribed(home, node, jid).await {
+            // It had several, and one went.
             return;
         }
         self.timeline.announce(&caller.bare, home, node, *state).await;
@@ -176,5 +180,16 @@ impl Pep {
             let is_public = is_public && *state == pubsub::SubscriptionState::Subscribed;
             self.list_subscriber(home, node, &caller.bare, is_public).await;
         }
+    }
+
+    /// Whether an address has any subscription to a node. What cannot be read is not there.
+    async fn is_subscribed(&self, home: &BareJid, node: &str, jid: &xmpp::Jid) -> bool {
+        let entry = self.nodes.entry(home, node);
+        let Ok(Some(held)) = self.nodes.held(&entry).await else { return false };
+        if held.node.tally.subscribers == 0 {
+            return false;
+        }
+        let rows = self.nodes.subscriptions_of(&held, &jid.to_bare(), self.limits.subscriptions_per_jid_max).await;
+        rows.is_ok_and(|rows| rows.iter().any(|row| row.jid == *jid))
     }
 }

@@ -218,7 +218,7 @@ impl Pep {
     pub async fn may_read(&self, account: &BareJid, name: &str, who: &Jid) -> Result<Option<bool>, Fault> {
         let entry = self.nodes.entry(account, name);
         let Some(held) = self.nodes.held(&entry).await? else { return Ok(None) };
-        let request = Request::Items { node: held.node.name.clone(), query: ItemsQuery::Latest(1) };
+        let request = Request::Items { node: held.node.name.clone(), query: ItemsQuery::Latest(1), subid: None };
         let caller = Caller::new(who.clone());
         let view = self.view(&entry, Some(&held), &request, &caller).await?;
         Ok(Some(decide(&view, &caller, &request, self.now()).is_ok()))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pubsub::config::Bound;
-use pubsub::{Change, Item, Node, NodeConfig, Subscription, SubscriptionState, Tally, Timestamp};
+use pubsub::{Change, Item, Node, NodeConfig, SubId, Subscription, SubscriptionState, Tally, Timestamp};
 use store::{Batch, CommitError};
 use xmpp::{BareJid, Jid};
 
@@ -84,10 +84,12 @@ impl Timeline {
             Some(_) => changes.push(Change::Tally(tally)),
         }
         match state {
-            SubscriptionState::None => changes.push(Change::DropSubscription(jid)),
+            SubscriptionState::None => changes.push(Change::SetSubscriptions(jid, Vec::new())),
             SubscriptionState::Subscribed | SubscriptionState::Pending => {
                 let options = known.map(|row| row.options).unwrap_or_default();
-                changes.push(Change::PutSubscription(Subscription { jid, state, since, after, options }));
+                let id = SubId(since);
+                let row = Subscription { jid: jid.clone(), id, state, since, after, options };
+                changes.push(Change::SetSubscriptions(jid, vec![row]));
             }
         }
         let (receipt, after) =

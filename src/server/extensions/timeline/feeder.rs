@@ -291,7 +291,7 @@ impl Shared {
                 && router.serves(one.jid.domain())
             {
                 Timelines::put(&mut batch, one.jid.as_str(), &job.place);
-                if is_feed {
+                if is_feed && written.last().is_none_or(|last: &BareJid| last.as_str() != one.jid.as_str()) {
                     written.push(one.jid.to_bare());
                 }
                 if self.is_due(one.jid.as_str(), &job.place) {

@@ -14,7 +14,7 @@ use pubsub::{Affiliation, Change, Item, Subscription};
 use store::{CommitError, Fault, Page, Receipt, Store};
 use xmpp::{BareJid, Jid};
 
-use super::clear::{self, Expired};
+use super::clear::{self, Anywhere, Expired};
 use super::load::{self, Between, Subscribers, SubscriptionRow};
 use super::recent::{self, Recent};
 use super::save::{Ground, Plan, RecentStep, plan};
@@ -578,7 +578,7 @@ impl Nodes {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn subscriptions_anywhere(&self, bare: &BareJid) -> Result<Vec<(BareJid, Box<str>, Jid)>, Fault> {
+    pub async fn subscriptions_anywhere(&self, bare: &BareJid) -> Result<Vec<Anywhere>, Fault> {
         clear::subscriptions_anywhere(self.store.as_ref(), bare).await
     }
 

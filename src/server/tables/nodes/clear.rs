@@ -1,14 +1,15 @@
 //! What is done about a node afterwards, in pages: clearing what nobody sees any more of deleted nodes and purged
 //! items, giving items an expiry, finding those whose time is over.
 
+use pubsub::Subscription;
 use pubsub::config::Bound;
 use pubsub::model::ItemHead;
 use store::{Batch, CommitError, Fault, KeyBuilder, KeyReader, Page, Store};
-use xmpp::{BareJid, Jid};
+use xmpp::BareJid;
 
 use super::super::{Table, delete_range};
-use super::load::{Between, items, subscribers};
-use super::row::{Work, read_item_head, read_place, read_remains, write_place};
+use super::load::{Between, items, subscribers, with_resource};
+use super::row::{Work, read_item_head, read_place, read_remains, read_subscriptions, write_place};
 use super::{Held, Number, entity_key, expiry_key, item_id_key, rows_of, subscriber_key};
 
 /// Rows of work taken at once.
@@ -195,27 +196,21 @@ pub(super) async fn heads(
     Ok(heads)
 }
 
-/// Every subscription an account has anywhere in this house: home, node, address; some at a time.
-pub(super) async fn subscriptions_anywhere(
-    store: &dyn Store,
-    bare: &BareJid,
-) -> Result<Vec<(BareJid, Box<str>, Jid)>, Fault> {
+/// What an address has at a node: home, name, subscriptions.
+pub(super) type Anywhere = (BareJid, Box<str>, Vec<Subscription>);
+
+/// Every subscription an account has anywhere in this house, those of one address to one node together; some at a time.
+pub(super) async fn subscriptions_anywhere(store: &dyn Store, bare: &BareJid) -> Result<Vec<Anywhere>, Fault> {
     let prefix = Table::SubscriptionsBySubscriber.key().str(bare.as_str()).build();
     let rows = store.scan(KeyBuilder::extend(&prefix).range(), Page::rows(PAGE)).await?;
     rows.into_iter()
-        .map(|(key, _)| {
+        .map(|(key, value)| {
             let mut reader = KeyReader::after(&key, prefix.len());
             let (home, name) = (reader.str()?, reader.str()?);
             reader.fixed::<{ size_of::<Number>() }>()?;
-            let resource = reader.str()?;
-            let wrong = |error: xmpp::JidError| Fault::new(error.to_string());
-            let home = BareJid::new(&home).map_err(wrong)?;
-            let jid = if resource.is_empty() {
-                Jid::from(bare)
-            } else {
-                bare.with_resource(&resource).map_err(wrong)?.into()
-            };
-            Ok((home, name.into(), jid))
+            let jid = with_resource(bare, &reader.str()?)?;
+            let home = BareJid::new(&home).map_err(|error| Fault::new(error.to_string()))?;
+            Ok((home, name.into(), read_subscriptions(&jid, value)?))
         })
         .collect()
 }

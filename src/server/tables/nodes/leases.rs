@@ -6,6 +6,7 @@ use bytes::Bytes;
 use store::{Batch, CommitError, Fault, KeyReader, Page, Range};
 use xmpp::{BareJid, Jid};
 
+use super::load::with_resource;
 use super::row::read_place;
 use super::{Nodes, Number, Table};
 
@@ -42,12 +43,8 @@ impl Nodes {
                 let mut reader = KeyReader::after(&key, 1);
                 reader.u64()?;
                 let (number, bare, resource) = (reader.fixed()?, reader.str()?, reader.str()?);
-                let broken = || Fault::new("a key of leases has no address");
-                let bare = BareJid::new(&bare).map_err(|_| broken())?;
-                let jid = match &*resource {
-                    "" => Jid::from(bare),
-                    resource => bare.with_resource(resource).map_err(|_| broken())?.into(),
-                };
+                let bare = BareJid::new(&bare).map_err(|_| Fault::new("a key of leases has no address"))?;
+                let jid = with_resource(&bare, &resource)?;
                 let (home, name) = read_place(value)?;
                 Ok(Lapsed { home, name, number, jid, key })
             })

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use pubsub::model::ItemHead;
-use pubsub::{Affiliation, Item, Subscription};
+use pubsub::{Affiliation, Item, Subscription, SubscriptionState};
 use store::{Fault, KeyBuilder, KeyReader, Page, Range, Store};
 use xmpp::{BareJid, Jid};
 
 use super::super::Table;
-use super::row::{read_affiliation, read_item, read_item_head, read_moved, read_node, read_subscription, read_tally};
+use super::row::{read_affiliation, read_item, read_item_head, read_moved, read_node, read_subscriptions, read_tally};
 use super::{
     COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, NODE, Number, TALLY, affiliation_key, creator_key, home_key,
     item_id_key, item_key, moved_key, node_key, rows_of, sequence_of, tally_key,
@@ -152,28 +152,29 @@ pub(super) async fn subscriptions_of(
 ) -> Result<Vec<Subscription>, Fault> {
     let range = Table::Subscriptions.key().fixed(number).str(bare.as_str()).range();
     let rows = store.scan(range, Page::rows(rows_max)).await?;
-    rows.into_iter().map(|(key, value)| subscription(&key, value)).collect()
+    all_of(rows)
 }
 
-fn subscription(key: &Bytes, value: Bytes) -> Result<Subscription, Fault> {
-    read_subscription(subscriber(key)?, value)
+/// The subscriptions in rows, each row those of one address.
+fn all_of(rows: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Vec<Subscription>, Fault> {
+    let mut all = Vec::new();
+    for (key, value) in rows {
+        all.extend(read_subscriptions(&subscriber(&key)?, value)?);
+    }
+    Ok(all)
 }
 
 /// The address in a key that begins with a node's number.
 fn subscriber(key: &Bytes) -> Result<Jid, Fault> {
     let mut reader = KeyReader::after(key, 1 + size_of::<Number>());
     let (bare, resource) = (reader.str()?, reader.str()?);
-    let bare = BareJid::new(&bare).map_err(|_| broken("subscriptions"))?;
-    if resource.is_empty() {
-        return Ok(Jid::from(bare));
-    }
-    Ok(bare.with_resource(&resource).map_err(|_| broken("subscriptions"))?.into())
+    with_resource(&BareJid::new(&bare).map_err(|_| broken("subscriptions"))?, &resource)
 }
 
 /// A page of subscriptions.
 #[derive(Debug, Default)]
 pub struct Subscribers {
-    /// Some, in the order of their addresses.
+    /// Some, in the order of their addresses. All subscriptions of one address are in one page.
     pub rows: Vec<Subscription>,
     /// Where the next page begins; none after the last.
     pub next: Option<Bytes>,
@@ -192,8 +193,7 @@ pub(super) async fn subscribers(
     }
     let rows = store.scan(range, Page::rows(rows_max)).await?;
     let next = if rows.is_complete { None } else { rows.last().map(|(key, _)| key.clone()) };
-    let rows = rows.into_iter().map(|(key, value)| subscription(&key, value)).collect::<Result<_, Fault>>()?;
-    Ok(Subscribers { rows, next })
+    Ok(Subscribers { rows: all_of(rows)?, next })
 }
 
 /// Where the subscription of that address stands, to go on after it.
@@ -210,20 +210,15 @@ pub(super) async fn own_subscriptions(
 ) -> Result<Vec<SubscriptionRow>, Fault> {
     let prefix = Table::SubscriptionsBySubscriber.key().str(bare.as_str()).str(home).build();
     let rows = store.scan(KeyBuilder::extend(&prefix).range(), Page::rows(rows_max)).await?;
-    rows.into_iter()
-        .map(|(key, value)| {
-            let mut reader = KeyReader::after(&key, prefix.len());
-            let name = reader.str()?;
-            reader.fixed::<{ size_of::<Number>() }>()?;
-            let resource = reader.str()?;
-            let jid = if resource.is_empty() {
-                Jid::from(bare)
-            } else {
-                bare.with_resource(&resource).map_err(|_| broken("subscribers"))?.into()
-            };
-            Ok((name.into(), read_subscription(jid, value)?))
-        })
-        .collect()
+    let mut own = Vec::with_capacity(rows.len());
+    for (key, value) in rows {
+        let mut reader = KeyReader::after(&key, prefix.len());
+        let name = reader.str()?;
+        reader.fixed::<{ size_of::<Number>() }>()?;
+        let jid = with_resource(bare, &reader.str()?)?;
+        own.extend(read_subscriptions(&jid, value)?.into_iter().map(|row| (Box::from(&*name), row)));
+    }
+    Ok(own)
 }
 
 /// A subscription, wherever it is.
@@ -235,7 +230,7 @@ pub struct Follow {
     pub name: Box<str>,
     /// Its number.
     pub number: Number,
-    /// What the subscriber has there.
+    /// What the subscriber has there; where it has several, one that is told if any is.
     pub subscription: Subscription,
 }
 
@@ -259,16 +254,22 @@ pub(super) async fn follows(
         let mut reader = KeyReader::after(&key, prefix.len());
         let (home, name) = (reader.str()?, reader.str()?);
         let number = reader.fixed()?;
-        let resource = reader.str()?;
+        let jid = with_resource(bare, &reader.str()?)?;
         let home = BareJid::new(&home).map_err(|_| broken("subscribers"))?;
-        let jid = if resource.is_empty() {
-            Jid::from(bare)
-        } else {
-            bare.with_resource(&resource).map_err(|_| broken("subscribers"))?.into()
-        };
-        Ok(Follow { home, name: name.into(), number, subscription: read_subscription(jid, value)? })
+        let mut rows = read_subscriptions(&jid, value)?;
+        rows.sort_by_key(|row| (row.state != SubscriptionState::Subscribed, !row.options.deliver, row.after));
+        let subscription = rows.into_iter().next().ok_or_else(|| broken("subscribers"))?;
+        Ok(Follow { home, name: name.into(), number, subscription })
     });
     Ok((follows.collect::<Result<_, Fault>>()?, is_complete))
+}
+
+/// The address of a bare one and what a key says of its resource.
+pub(super) fn with_resource(bare: &BareJid, resource: &str) -> Result<Jid, Fault> {
+    match resource {
+        "" => Ok(Jid::from(bare)),
+        resource => Ok(bare.with_resource(resource).map_err(|_| broken("subscribers"))?.into()),
+    }
 }
 
 /// The caller's own affiliations at a home, up to `rows_max`.

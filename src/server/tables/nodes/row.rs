@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pubsub::config::{FIELDS, field};
 use pubsub::model::{ItemHead, SubscriptionOptions};
-use pubsub::{Affiliation, Item, Node, NodeConfig, Subscription, SubscriptionState, Tally, Timestamp};
+use pubsub::{Affiliation, Item, Node, NodeConfig, SubId, Subscription, SubscriptionState, Tally, Timestamp};
 use store::Fault;
 use xmpp::{BareJid, Jid};
 
@@ -57,7 +57,8 @@ pub(super) fn read_node(name: &str, row: Bytes) -> Result<(Node, Number), Fault>
     Ok((node, number))
 }
 
-/// The counters. The version comes first, so that a batch can expect it.
+/// The counters. The version comes first, so that a batch can expect it. What is 0 almost everywhere comes last, and is
+/// left out there.
 pub(super) fn write_tally(tally: &Tally, floor: u64) -> Bytes {
     let mut row = BytesMut::with_capacity(56);
     for number in
@@ -65,20 +66,26 @@ pub(super) fn write_tally(tally: &Tally, floor: u64) -> Bytes {
     {
         row.put_u64(number);
     }
+    if tally.multiples > 0 {
+        row.put_u64(tally.multiples);
+    }
     row.freeze()
 }
 
 pub(super) fn read_tally(mut row: Bytes) -> Result<(Tally, u64), Fault> {
     let mut next = || row.try_get_u64().map_err(|_| fault("has too few counters"));
-    let tally = Tally {
+    let mut tally = Tally {
         version: next()?,
         sequence: next()?,
         items: next()?,
         subscribers: next()?,
         owners: next()?,
         affiliations: next()?,
+        multiples: 0,
     };
-    Ok((tally, next()?))
+    let floor = next()?;
+    tally.multiples = next().unwrap_or(0);
+    Ok((tally, floor))
 }
 
 pub(super) fn write_item(item: &Item) -> Bytes {
@@ -117,34 +124,55 @@ const DELIVER: u8 = 0b01;
 const BODY: u8 = 0b10;
 const LEASE: u8 = 0b100;
 const AFTER: u8 = 0b1000;
+/// The identifier is another than the version of the node the subscription is told from.
+const ID: u8 = 0b1_0000;
+/// Another subscription of the same address follows.
+const MORE: u8 = 0b10_0000;
 
-pub(super) fn write_subscription(subscription: &Subscription) -> Bytes {
-    let options = subscription.options;
-    let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
-    let row = Writer::new(FORMAT)
-        .u8(u8::from(subscription.state == SubscriptionState::Subscribed))
-        .u64(subscription.since)
-        .u8(bit(options.deliver, DELIVER)
-            | bit(options.include_body, BODY)
-            | bit(options.expire.is_some(), LEASE)
-            | bit(subscription.after > 0, AFTER));
-    let row = match options.expire {
-        Some(Timestamp(end)) => row.u64(end),
-        None => row,
-    };
-    if subscription.after > 0 { row.u64(subscription.after).finish() } else { row.finish() }
+/// All subscriptions of one address to one node. Most have one, and it takes no more for there being others.
+pub(super) fn write_subscriptions(rows: &[Subscription]) -> Bytes {
+    let mut row = Writer::new(FORMAT);
+    for (at, subscription) in rows.iter().enumerate() {
+        let options = subscription.options;
+        let optional = [
+            (options.expire.map(|Timestamp(end)| end), LEASE),
+            (Some(subscription.after).filter(|after| *after > 0), AFTER),
+            (Some(subscription.id.0).filter(|id| *id != subscription.since), ID),
+        ];
+        let mut bits = 0;
+        let plain = [(options.deliver, DELIVER), (options.include_body, BODY), (at + 1 < rows.len(), MORE)];
+        for (is_set, bit) in plain.into_iter().chain(optional.map(|(number, bit)| (number.is_some(), bit))) {
+            bits |= if is_set { bit } else { 0 };
+        }
+        row = row.u8(u8::from(subscription.state == SubscriptionState::Subscribed)).u64(subscription.since).u8(bits);
+        for (number, _) in optional {
+            if let Some(number) = number {
+                row = row.u64(number);
+            }
+        }
+    }
+    row.finish()
 }
 
-pub(super) fn read_subscription(jid: Jid, row: Bytes) -> Result<Subscription, Fault> {
+/// The subscriptions of an address, in the order in which they were asked for; at least one.
+pub(super) fn read_subscriptions(jid: &Jid, row: Bytes) -> Result<Vec<Subscription>, Fault> {
     let mut row = Reader::new(row, FORMAT, WHAT)?;
-    let state = if row.u8()? == 1 { SubscriptionState::Subscribed } else { SubscriptionState::Pending };
-    let since = row.u64()?;
-    let options = row.u8()?;
-    let expire = if options & LEASE == 0 { None } else { Some(Timestamp(row.u64()?)) };
-    // Subscriptions that were written before positions were have none: everything is for them.
-    let after = if options & AFTER == 0 { 0 } else { row.u64()? };
-    let options = SubscriptionOptions { deliver: options & DELIVER != 0, include_body: options & BODY != 0, expire };
-    Ok(Subscription { jid, state, since, after, options })
+    let mut rows = Vec::with_capacity(1);
+    loop {
+        let state = if row.u8()? == 1 { SubscriptionState::Subscribed } else { SubscriptionState::Pending };
+        let since = row.u64()?;
+        let bits = row.u8()?;
+        let mut optional = |bit: u8| if bits & bit == 0 { Ok(None) } else { row.u64().map(Some) };
+        let expire = optional(LEASE)?.map(Timestamp);
+        // Subscriptions that were written before positions were have none: everything is for them.
+        let after = optional(AFTER)?.unwrap_or(0);
+        let id = SubId(optional(ID)?.unwrap_or(since));
+        let options = SubscriptionOptions { deliver: bits & DELIVER != 0, include_body: bits & BODY != 0, expire };
+        rows.push(Subscription { jid: jid.clone(), id, state, since, after, options });
+        if bits & MORE == 0 {
+            return Ok(rows);
+        }
+    }
 }
 
 pub(super) fn write_affiliation(affiliation: Affiliation) -> Bytes {
@@ -219,4 +247,44 @@ pub(super) fn read_remains(row: Bytes) -> Result<Remains, Fault> {
         _ => return Err(fault("asks for unknown work")),
     };
     Ok(Remains { not_before, work, home: row.text()?, name: row.text()? })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use super::*;
+
+    fn subscription(id: u64, since: u64) -> Subscription {
+        let (jid, state) = (Jid::new("romeo@montague.lit").unwrap(), SubscriptionState::Subscribed);
+        Subscription { jid, id: SubId(id), state, since, after: 0, options: SubscriptionOptions::default() }
+    }
+
+    #[test]
+    fn one_subscription_is_written_as_it_was_before_there_could_be_several() {
+        let row = write_subscriptions(&[subscription(7, 7)]);
+        assert_eq!(&*row, &[FORMAT, 1, 0, 0, 0, 0, 0, 0, 0, 7, DELIVER]);
+    }
+
+    #[test]
+    fn all_subscriptions_of_an_address_are_read_as_they_were_written() {
+        let mut rows = vec![subscription(7, 9), subscription(8, 8)];
+        rows[0].options.expire = Some(Timestamp(5));
+        rows[1].options.deliver = false;
+        rows[1].after = 3;
+        rows.push(Subscription { state: SubscriptionState::Pending, ..subscription(10, 10) });
+        let row = write_subscriptions(&rows);
+        assert_eq!(read_subscriptions(&rows[0].jid, row.clone()).unwrap(), rows);
+        assert!(read_subscriptions(&rows[0].jid, row.slice(..row.len() - 1)).is_err(), "a torn row is seen");
+    }
+
+    #[test]
+    fn counters_are_read_as_they_were_written() {
+        let mut tally =
+            Tally { version: 1, sequence: 2, items: 3, subscribers: 4, multiples: 0, owners: 5, affiliations: 6 };
+        assert_eq!(write_tally(&tally, 7).len(), 56);
+        assert_eq!(read_tally(write_tally(&tally, 7)).unwrap(), (tally, 7));
+        tally.multiples = 8;
+        assert_eq!(read_tally(write_tally(&tally, 7)).unwrap(), (tally, 7));
+    }
 }

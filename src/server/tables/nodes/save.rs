@@ -13,7 +13,7 @@ use super::super::timeline;
 use super::load::{Between, items, moved, moved_by};
 use super::row::{
     Remains, Work, write_affiliation, write_item, write_item_head, write_moved, write_node, write_place, write_remains,
-    write_subscription, write_tally,
+    write_subscriptions, write_tally,
 };
 use super::{
     COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, Number, affiliation_key, creator_key, entity_key, expiry_key,
@@ -137,8 +137,7 @@ impl Draft<'_> {
                     self.rise(&number, floor);
                 }
             }
-            Change::PutSubscription(subscription) => self.put_subscription(subscription),
-            Change::DropSubscription(jid) => self.drop_subscription(jid),
+            Change::SetSubscriptions(jid, rows) => self.set_subscriptions(jid, rows),
             Change::SetAffiliation(bare, affiliation) => self.set_affiliation(bare, *affiliation),
         }
         Ok(())
@@ -235,28 +234,26 @@ impl Draft<'_> {
         self.plan.batch.put(remains_key(number, sequence), write_remains(&remains));
     }
 
-    fn put_subscription(&mut self, subscription: &Subscription) {
-        debug_assert!(subscription.state != SubscriptionState::None);
-        let number = self.number();
-        let waiting = pending_key(&number, &subscription.jid);
-        match subscription.state {
-            SubscriptionState::Pending => self.plan.batch.put(waiting, Bytes::new()),
-            SubscriptionState::Subscribed | SubscriptionState::None => self.plan.batch.delete(waiting),
+    /// All that an address has goes into one row.
+    fn set_subscriptions(&mut self, jid: &Jid, rows: &[Subscription]) {
+        debug_assert!(rows.iter().all(|row| row.jid == *jid && row.state != SubscriptionState::None));
+        let (home, name, number) = (self.ground.home.as_str(), self.ground.name, self.number());
+        let batch = &mut self.plan.batch;
+        let (key, by_subscriber) = (subscription_key(&number, jid), subscriber_key(jid, home, name, &number));
+        let waiting = pending_key(&number, jid);
+        match rows.iter().any(|row| row.state == SubscriptionState::Pending) {
+            true => batch.put(waiting, Bytes::new()),
+            false => batch.delete(waiting),
         };
-        if let Some(Timestamp(end)) = subscription.options.expire {
-            let place = write_place(self.ground.home.as_str(), self.ground.name);
-            self.plan.batch.put(lease_key(end, &number, &subscription.jid), place);
+        for Timestamp(end) in rows.iter().filter_map(|row| row.options.expire) {
+            batch.put(lease_key(end, &number, jid), write_place(home, name));
         }
-        let row = write_subscription(subscription);
-        let by_subscriber = subscriber_key(&subscription.jid, self.ground.home.as_str(), self.ground.name, &number);
-        self.plan.batch.put(subscription_key(&number, &subscription.jid), row.clone()).put(by_subscriber, row);
-        self.plan.changes_audience = true;
-    }
-
-    fn drop_subscription(&mut self, jid: &Jid) {
-        let number = self.number();
-        let by_subscriber = subscriber_key(jid, self.ground.home.as_str(), self.ground.name, &number);
-        self.plan.batch.delete(subscription_key(&number, jid)).delete(by_subscriber).delete(pending_key(&number, jid));
+        if rows.is_empty() {
+            batch.delete(key).delete(by_subscriber);
+        } else {
+            let row = write_subscriptions(rows);
+            batch.put(key, row.clone()).put(by_subscriber, row);
+        }
         self.plan.changes_audience = true;
     }
 

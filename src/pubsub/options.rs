@@ -1,0 +1,48 @@
+//! The options of a subscription (XEP-0060 sections 6.3 and 16.4.2): what a submitted form makes of them.
+
+use crate::model::{Limits, SubscriptionOptions};
+use crate::refusal::Refusal;
+use crate::request::Values;
+use crate::time::Timestamp;
+
+/// The options of a subscription, changed by a form at a moment. A lease that is asked for longer than there is, is as
+/// long as there is (section 12.18).
+///
+/// # Errors
+/// What the form holds that we do not offer.
+pub fn amended(
+    mut options: SubscriptionOptions,
+    values: &Values,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<SubscriptionOptions, Refusal> {
+    for (var, values) in &values.0 {
+        let bit = || match values.as_slice() {
+            [one] if matches!(&**one, "1" | "true") => Ok(true),
+            [one] if matches!(&**one, "0" | "false") => Ok(false),
+            _ => Err(Refusal::InvalidOptions(format!("{var}: a boolean is expected"))),
+        };
+        match &**var {
+            "pubsub#deliver" => options.deliver = bit()?,
+            "pubsub#include_body" => options.include_body = bit()?,
+            "pubsub#expire" => {
+                options.expire = match values.as_slice() {
+                    [] => None,
+                    [one] if one.is_empty() => None,
+                    [one] => match Timestamp::parse(one) {
+                        Some(end) if end > now => Some(end.min(now.plus_seconds(limits.lease_seconds_max))),
+                        _ => {
+                            let why = format!("{var}: a DateTime that is yet to come is expected");
+                            return Err(Refusal::InvalidOptions(why));
+                        }
+                    },
+                    _ => return Err(Refusal::InvalidOptions(format!("{var}: one value is expected"))),
+                }
+            }
+            // Digests do not exist, and saying so is harmless.
+            "pubsub#digest" if !bit()? => {}
+            _ => return Err(Refusal::InvalidOptions(format!("{var} is not an option here"))),
+        }
+    }
+    Ok(options)
+}
