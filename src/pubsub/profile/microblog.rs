@@ -37,6 +37,9 @@ pub fn is_comments(node: &str) -> bool {
 /// strangers (XEP-0277 section 6.2 for comments), and following must work where nobody configured anything; whoever
 /// wants a private one says so in the publish options, as clients do. Stories are for contacts (XEP-0501), and so is
 /// the list of whom one follows.
+///
+/// In one thing it is not the base profile, which advises against payloads in notifications: Movim passes over what
+/// accounts tell it without a payload, and does not ask for it.
 #[must_use]
 pub fn default_config(node: &str, base: &NodeConfig) -> Option<NodeConfig> {
     if !is_feed(node) {
@@ -47,7 +50,7 @@ pub fn default_config(node: &str, base: &NodeConfig) -> Option<NodeConfig> {
         max_items: Bound::Max,
         persist_items: true,
         send_last_published_item: SendLast::Never,
-        deliver_payloads: false,
+        deliver_payloads: true,
         itemreply: ItemReply::Publisher,
         payload_type: Some(payload_type(node).into()),
         ..base.clone()
@@ -60,10 +63,6 @@ pub fn default_config(node: &str, base: &NodeConfig) -> Option<NodeConfig> {
     }
     if node == STORIES {
         config.item_expire = Bound::At(STORY_SECONDS);
-    }
-    if node == ns::PUBSUB_SUBSCRIPTION {
-        // Small items that are of use only whole.
-        config.deliver_payloads = true;
     }
     Some(config)
 }

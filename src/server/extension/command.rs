@@ -21,6 +21,12 @@ pub trait Command: Send + Sync + 'static {
     /// Whether `caller` may run it and see that it is there. The engine asks before every step.
     fn permits(&self, caller: &Caller) -> bool;
 
+    /// Whether its one form says all there is to say, so that no session is needed to go with it. Who submits it under
+    /// a `sessionid` of their own, as Movim does, is answered as if there were none.
+    fn needs_no_session(&self) -> bool {
+        false
+    }
+
     /// Goes as far as the forms submitted so far permit. An error leaves the session where it was.
     fn run(self: Arc<Self>, step: Step) -> BoxFuture<Result<Outcome, StanzaError>>;
 }

@@ -79,7 +79,8 @@ impl Commands {
         let action = Action::parse(request.attr("action"))?;
         let form = submitted(&request)?;
         let now = self.clock.now();
-        match request.attr("sessionid") {
+        let session = request.attr("sessionid");
+        match session.filter(|id| !(command.needs_no_session() && form.is_some() && !self.sessions.has(id))) {
             None => {
                 if matches!(action, Action::Prev | Action::Cancel) {
                     return Err(bad_request("bad-action"));

@@ -54,6 +54,11 @@ impl Sessions {
         }
     }
 
+    /// Whether there is such a session, waiting or expired.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
+    }
+
     /// Puts back a session as it was taken.
     pub(super) fn put_back(&self, id: &str, session: Session) {
         self.lock().insert(id.into(), session);

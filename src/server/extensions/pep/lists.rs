@@ -101,7 +101,9 @@ impl Pep {
             ItemsQuery::ByIds(ids) => self.items_by_id(entry, held, ids).await?,
             ItemsQuery::Latest(count) => {
                 let count = usize::try_from(*count).unwrap_or(usize::MAX).min(self.page_max());
-                Found { items: self.newest(entry, held, None, count).await?, index: None, is_page: false }
+                let items = self.newest(entry, held, None, count).await?;
+                // Movim and Converse ask so for the first page, and go on from where this says it begins.
+                Found { index: held.node.tally.items.checked_sub(items.len() as u64), items, is_page: true }
             }
             ItemsQuery::Page(page) => self.page(entry, held, page).await?,
         };

@@ -41,6 +41,10 @@ impl Command for GetPending {
         true
     }
 
+    fn needs_no_session(&self) -> bool {
+        true
+    }
+
     fn run(self: Arc<Self>, step: Step) -> BoxFuture<Result<Outcome, StanzaError>> {
         Box::pin(async move {
             let pep = Arc::clone(&self.0);

@@ -74,9 +74,7 @@ impl Timeline {
             }
             ItemsQuery::Latest(count) => {
                 let entries_max = usize::try_from(*count).unwrap_or(usize::MAX).min(self.page_items_max);
-                let want = Want { entries_max, ..Want::newest() };
-                let found = self.read(account, want).await.map_err(broken)?;
-                return Ok(render(&found.shown, None));
+                self.read(account, Want { entries_max, ..Want::newest() }).await.map_err(broken)?
             }
             ItemsQuery::Page(page) => self.read(account, self.want(page)?).await.map_err(broken)?,
         };
