@@ -136,4 +136,7 @@ plays! {
     xep_0501 "0501"
     xep_0504 "0504"
     home_timelines "timeline"
+    notifications "notifications"
+    hashtags "tags"
+    directories "directory"
 }

@@ -188,6 +188,12 @@ pub const ATOM: &str = "http://www.w3.org/2005/Atom";
 pub const XML: &str = "http://www.w3.org/XML/1998/namespace";
 /// `xeps/chirrup-timeline.md`: the node of home timelines, and its feature.
 pub const TIMELINE: &str = "urn:chirrup:timeline:0";
+/// `xeps/chirrup-notifications.md`: the node of what others did that concerns the account, and its feature.
+pub const NOTIFICATIONS: &str = "urn:chirrup:notifications:0";
+/// The same: the node of how far that was read.
+pub const NOTIFICATIONS_READ: &str = "urn:chirrup:notifications:0:read";
+/// `xeps/chirrup-tags.md`: the feature of a service that lists posts under their hashtags.
+pub const TAGS: &str = "urn:chirrup:tags:0";
 /// XEP-0376: Pubsub Account Management.
 pub const ACCOUNT_MANAGEMENT: &str = "urn:xmpp:pam:0";
 /// XEP-0465: Pubsub Public Subscriptions.

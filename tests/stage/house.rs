@@ -124,7 +124,9 @@ impl InProcess {
         let house = House::build(config, world).await?;
         tokio::spawn(Arc::clone(&house).keep());
         let behind = cast.iter().filter(|one| one.kind == Kind::Component && one.domain() == Some(domain));
-        let domains: Vec<&str> = behind.filter_map(|one| one.get("jid")).chain([domain]).collect();
+        let services = ["pubsub", "comments", "spaces"].map(|label| format!("{label}.{domain}"));
+        let own = services.iter().map(String::as_str).chain([domain]);
+        let domains: Vec<&str> = behind.filter_map(|one| one.get("jid")).chain(own).collect();
         match &self.street {
             Some(street) => domains.iter().for_each(|domain| street.put(&house, domain, number)),
             None => {

@@ -10,6 +10,7 @@ use xmpp::jid::BareJid;
 
 use super::{Draft, standing};
 use crate::access::{may_read, may_subscribe};
+use crate::config::Bound;
 use crate::decision::{Audience, Change, Decision, Event, Notice, Reply};
 use crate::model::{Item, ItemHead, Limits, Node, NodeName, SubscriptionState, Tally};
 use crate::profile::attachments::{Attached, config, is_attachments, is_kept};
@@ -117,7 +118,30 @@ pub fn resummarize(
     draft.finish(Reply::Empty)
 }
 
-/// An item of a summary goes, with the item it is about.
+/// A copy of somebody's item in a list that the service keeps, in the place of `previous`. The oldest make room.
+#[must_use]
+pub fn enlist(node: &Node, previous: Option<&ItemHead>, item: Item) -> Decision {
+    let mut draft = Draft::new(node);
+    draft.tally.sequence = draft.tally.sequence.saturating_add(1);
+    let item = Item { sequence: draft.tally.sequence, ..item };
+    match previous {
+        Some(previous) => {
+            draft.changes.push(Change::DropItem { sequence: previous.sequence, id: previous.id.clone() });
+        }
+        None => draft.tally.items = draft.tally.items.saturating_add(1),
+    }
+    draft.changes.push(Change::PutItem(item.clone()));
+    if let Bound::At(max) = node.config.max_items
+        && draft.tally.items > max
+    {
+        draft.changes.push(Change::TrimTo(max));
+        draft.tally.items = max;
+    }
+    draft.tell_subscribers(Event::Published(item));
+    draft.finish(Reply::Empty)
+}
+
+/// An item of a summary or a list goes, with the item it is about.
 #[must_use]
 pub fn forget(node: &Node, item: &ItemHead) -> Decision {
     let mut draft = Draft::new(node);

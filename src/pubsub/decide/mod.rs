@@ -15,7 +15,7 @@ mod retract;
 mod subscribe;
 mod subscribers;
 
-pub use attach::{create_kept, drop_kept, forget, resummarize};
+pub use attach::{create_kept, drop_kept, enlist, forget, resummarize};
 pub use configure::amend;
 pub use expire::{expire, lapse};
 

@@ -5,11 +5,13 @@
 pub mod attachments;
 pub mod likes;
 pub mod microblog;
+pub mod social;
+pub mod tags;
 pub mod uri;
 
 use xmpp::ns;
 
-use crate::config::{AccessModel, Bound, NodeConfig, SendLast};
+use crate::config::{AccessModel, Bound, ItemReply, NodeConfig, SendLast};
 use crate::model::{Home, Limits};
 
 /// The configuration a new node of that name gets when its creator says nothing.
@@ -30,12 +32,28 @@ pub fn default_config(home: Home, node: &str, limits: &Limits) -> NodeConfig {
             ..base
         };
     }
-    if home == Home::Account && node == ns::BOOKMARK_STORAGE {
+    if home == Home::Account && node == ns::NOTIFICATIONS {
+        return NodeConfig {
+            access_model: AccessModel::Whitelist,
+            max_items: Bound::At(NOTIFICATIONS_MAX),
+            notify_retract: true,
+            include_body: true,
+            // What is there is from many; that the account's own server wrote it goes without saying.
+            itemreply: ItemReply::None,
+            send_last_published_item: SendLast::Never,
+            payload_type: Some(ns::ATOM.into()),
+            ..base
+        };
+    }
+    if home == Home::Account && matches!(node, ns::BOOKMARK_STORAGE | ns::NOTIFICATIONS_READ) {
         // XEP-0048 section 3.1: one item, for oneself.
         return NodeConfig { access_model: AccessModel::Whitelist, ..base };
     }
     base
 }
+
+/// Entries in an account's node of notifications; the oldest make room.
+pub const NOTIFICATIONS_MAX: u64 = 500;
 
 /// Nodes that are one person's own list: bookmarks (XEP-0402 section 3.2) and what was displayed (XEP-0490 section 3).
 /// Their clients ask for this configuration themselves; one that forgets should not publish a private list.

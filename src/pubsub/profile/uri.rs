@@ -54,7 +54,7 @@ impl Place {
 }
 
 /// Percent-decoded text; `None` when it is no UTF-8 or ends within an escape.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

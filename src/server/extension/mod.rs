@@ -6,6 +6,7 @@
 
 mod command;
 mod delegate;
+mod happening;
 mod moments;
 mod mount;
 mod occasion;
@@ -21,6 +22,7 @@ use xmpp::{BareJid, Element, Jid, Stanza, StanzaError};
 
 pub use self::command::{Command, Note, Outcome, Step};
 pub use self::delegate::Delegate;
+pub use self::happening::{Act, Happening};
 pub use self::moments::Listener;
 pub use self::mount::{DomainMessageHandler, FormSource, Identity, IqHandler, Mount, Service, Wiring};
 pub use self::occasion::{Occasion, OccasionKind};

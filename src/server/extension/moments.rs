@@ -5,7 +5,7 @@ use std::sync::Arc;
 use xmpp::stanza::Child;
 use xmpp::{BareJid, FullJid, Jid, Stanza};
 
-use super::{Occasion, Pending};
+use super::{Happening, Occasion, Pending};
 use crate::runtime::Timestamp;
 use crate::session::Session;
 use crate::session::interest::{Claim, Interest};
@@ -66,6 +66,10 @@ pub trait Listener: Send + Sync + 'static {
     }
     /// Something happened that `account` may want to be woken for, if it is not awake.
     fn deserves_waking(&self, account: &BareJid, occasion: &Occasion<'_>) -> Pending<()> {
+        Pending::now(())
+    }
+    /// Somebody did something that concerns a local account, or took it back. Not by those whom the account blocks.
+    fn happened(&self, happening: &Happening) -> Pending<()> {
         Pending::now(())
     }
     /// A local account blocked or unblocked `other`.

@@ -20,6 +20,7 @@ pub mod following;
 pub mod last;
 pub mod messages;
 pub mod multicast;
+pub mod notifications;
 pub mod offline;
 pub mod pep;
 pub mod ping;
@@ -112,6 +113,7 @@ pub fn furnish(
         push::Push::new(kit, &books, sections.take("push")?)?,
         vcard::Vcard::new(kit, &cards, &pep, config),
         following::Following::new(kit, &pep, &timeline),
+        notifications::Notifications::new(kit, &pep, &blocks),
         pep,
         timeline,
     ])

@@ -20,6 +20,7 @@ pub mod push;
 pub mod roster;
 mod row;
 pub mod sessions;
+pub mod tagged;
 pub mod timeline;
 pub mod turns;
 
@@ -111,6 +112,10 @@ pub enum Table {
     TimelineKnown = 0x43,
     /// account -> how many entries its timeline has.
     TimelineCounts = 0x44,
+    /// account, node, item -> when, and under which hashtags, a post is listed.
+    Tagged = 0x48,
+    /// account, time, node, item -> the hashtags: the same by age.
+    TaggedByTime = 0x49,
 }
 
 impl Table {

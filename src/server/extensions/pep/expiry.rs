@@ -37,6 +37,7 @@ impl Pep {
                 }
             }
         }
+        self.tend_tags().await;
         if let Err(error) = self.nodes.clear_remains(now).await {
             tracing::error!(%error, "what remains of deleted nodes cannot be cleared");
         }

@@ -10,14 +10,17 @@ mod discovery;
 mod ensemble;
 mod expiry;
 mod features;
+pub(super) mod happenings;
 mod last;
 mod likes;
 mod lists;
+mod notified;
 mod pending;
 mod public;
 mod serve;
 mod service;
 pub mod step;
+mod tags;
 
 pub use contacts::Rosters;
 pub use public::is_public;
@@ -38,6 +41,7 @@ use crate::router::Router;
 use crate::runtime::{Clock, Ids};
 use crate::tables::accounts::Accounts;
 use crate::tables::nodes::Nodes;
+use crate::tables::tagged::{Tagged, TaggedPosts};
 use crate::tables::turns::Turns;
 
 /// Pubsub at accounts and services.
@@ -57,6 +61,11 @@ pub struct Pep {
     turns: Turns,
     timeline: Arc<Timeline>,
     storms: likes::storms::Storms,
+    tagged: TaggedPosts,
+    /// Held by who changes what is listed of an account's posts.
+    tag_turns: Turns,
+    /// How far what is listed was looked at.
+    tag_round: tokio::sync::Mutex<Option<Tagged>>,
 }
 
 static SPEC: Spec = Spec {
@@ -118,6 +127,9 @@ impl Pep {
             turns,
             timeline,
             storms,
+            tagged: TaggedPosts::new(Arc::clone(&kit.store)),
+            tag_turns: Turns::default(),
+            tag_round: tokio::sync::Mutex::default(),
         });
         likes::storms::watch(&pep, bell);
         pep
@@ -168,6 +180,7 @@ impl Extension for Pep {
         at.domain_form(Arc::new(move || discovery::limits_form(&limits)));
         at.account_nodes(Arc::new(discovery::PepHandle(Arc::clone(&self))));
         self.mount_services(at);
+        at.feature(To::SERVICE, ns::TAGS);
         at.forms(Arc::new(approval::Answers(Arc::clone(&self))));
         at.listener(Arc::new(last::Online(self)));
     }

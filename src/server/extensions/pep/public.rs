@@ -150,10 +150,12 @@ impl Pep {
         if matches!(request, Request::Subscribe { .. }) {
             self.timeline.may_follow(account).await?;
         }
+        let happenings = self.happenings(home, &caller, &request).await;
         let changed = self.change(home, &caller, request.clone()).await?;
         let reply = changed.reply.clone();
         self.note_public(home, &caller, &request, &reply, is_public).await;
         changed.tell();
+        self.tell_happenings(happenings, None).await;
         Ok(reply)
     }
 

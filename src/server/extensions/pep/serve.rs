@@ -12,7 +12,7 @@ use xmpp::stanza::Content;
 use xmpp::{BareJid, Stanza, StanzaError, ns};
 
 use super::{Pep, home_of, public};
-use crate::extension::{Answer, Asked, BoxFuture, Occasion, OccasionKind, Reply, fault};
+use crate::extension::{Answer, Asked, BoxFuture, Reply, fault};
 use crate::fanout::Job;
 use crate::tables::nodes::{Entry, Held, Number};
 
@@ -81,31 +81,7 @@ impl Changed {
     }
 }
 
-/// Nodes in which others say something about what somebody published: comments (XEP-0277), attachments (XEP-0470).
-const ABOUT: [&str; 2] = ["urn:xmpp:microblog:0:comments/", "urn:xmpp:pubsub-attachments:"];
-
 impl Pep {
-    /// What a change means to somebody else than its caller, and to whom: a follower, a comment, a reaction.
-    async fn happens(&self, home: &BareJid, caller: &Caller, request: &Request) -> Option<(OccasionKind, BareJid)> {
-        let (kind, node) = match request {
-            Request::Subscribe { node, .. } if &**node == ns::MICROBLOG => (OccasionKind::Follow, node),
-            Request::Publish { node, item: Some(_), .. } if ABOUT.iter().any(|about| node.starts_with(about)) => {
-                (OccasionKind::Mention, node)
-            }
-            _ => return None,
-        };
-        let whose = match home.localpart() {
-            Some(_) => home.clone(),
-            // In a service whoever made the node asked for it.
-            None => {
-                let entry = self.nodes.entry(home, node);
-                self.nodes.held(&entry).await.ok()??.node.creator.clone()
-            }
-        };
-        let is_ours = self.router.upgrade().is_some_and(|router| router.serves(whose.domain()));
-        (is_ours && whose != caller.bare).then_some((kind, whose))
-    }
-
     pub(super) async fn get(self: Arc<Self>, asked: Asked) -> Answer {
         let request = wire::parse(false, &asked.open()?);
         self.serve(asked, request, ns::PUBSUB).await
@@ -131,11 +107,14 @@ impl Pep {
         if home_of(&asked.to) == Home::Account && request.node().is_some_and(|node| **node == *ns::TIMELINE) {
             return self.timeline.answer(&asked, &request).await;
         }
-        let request = Self::named(&asked.to, request);
+        let request = self.folded(&asked.to, Self::named(&asked.to, request));
         let caller = Caller::new(asked.caller.jid.clone());
+        self.require_notified(&asked.to, &caller, &request).await?;
+        self.require_tagged(&asked.to, &caller, &request).await?;
         public::may_ask(&request).map_err(|refusal| refusal.to_error())?;
         if request.is_change() {
-            let happens = self.happens(&asked.to, &caller, &request).await;
+            let happenings = self.happenings(&asked.to, &caller, &request).await;
+            let tagging = self.tagging(&asked.to, &request);
             let subscription = self.subscription_in(&asked, &caller, &request).await?;
             let changed = match self.mirror_of(&asked.to, &request) {
                 Some(mirror) => self.change_in_step(mirror.as_ref(), &asked.to, &caller, &request).await,
@@ -148,12 +127,10 @@ impl Pep {
             if let Some((request, is_public)) = subscription {
                 self.note_public(&asked.to, &caller, &request, &changed.reply, is_public).await;
             }
+            let reply = changed.reply.clone();
             let answer = self.answer_change(&asked, changed, namespace).await;
-            if let (Some((kind, account)), Some(router)) = (happens, self.router.upgrade()) {
-                let from = xmpp::Jid::from(&caller.bare);
-                let occasion = Occasion::new(kind, &from);
-                router.tell(|listener| listener.deserves_waking(&account, &occasion)).await;
-            }
+            self.tell_happenings(happenings, published(&reply)).await;
+            self.settle_tags(&asked.to, tagging, &reply).await;
             return answer;
         }
         let payload = self.read(&asked.to, &caller, &request).await?;
@@ -264,7 +241,11 @@ impl Pep {
 
     /// A change that the house itself makes in the caller's name, and tells of.
     pub(super) async fn do_change(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
-        self.change_whole(home, caller, request).await?.tell();
+        let tagging = self.tagging(home, &request);
+        let changed = self.change_whole(home, caller, request).await?;
+        let reply = changed.reply.clone();
+        changed.tell();
+        self.settle_tags(home, tagging, &reply).await;
         Ok(())
     }
 
@@ -440,6 +421,14 @@ impl Pep {
         let durable = receipt.durable().await;
         let _told = go.send(durable.is_ok());
         Ok(durable?)
+    }
+}
+
+/// The id of the item that was published, if one was.
+pub(super) fn published(reply: &pubsub::Reply) -> Option<&str> {
+    match reply {
+        pubsub::Reply::Published { id, .. } => id.as_deref(),
+        _ => None,
     }
 }
 

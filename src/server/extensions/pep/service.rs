@@ -115,6 +115,25 @@ impl Hosting {
         })
     }
 
+    /// The service that lists the posts of an account under their hashtags: `pubsub.` before its domain.
+    pub(super) fn tags_of(&self, account: &BareJid) -> Option<&BareJid> {
+        let _is_account = account.localpart()?;
+        let host = account.domain();
+        let is_theirs = |domain: &str| domain.strip_prefix("pubsub.") == Some(host);
+        self.services
+            .iter()
+            .find(|(domain, service)| *service.host == *host && is_theirs(domain.domain()))
+            .map(|(domain, _)| domain)
+    }
+
+    /// Whether a home is a service that lists posts.
+    pub(super) fn keeps_tags(&self, home: &BareJid) -> bool {
+        home.localpart().is_none()
+            && self.services.iter().any(|(domain, service)| {
+                domain == home && domain.domain().strip_prefix("pubsub.") == Some(&*service.host)
+            })
+    }
+
     /// Whether an entity may create nodes (XEP-0060 section 8.1.1).
     pub(super) fn may_create(&self, entity: &BareJid) -> bool {
         let is_local =

@@ -20,6 +20,7 @@ use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 use super::Timeline;
 use super::copies::{Entered, Sent};
 use crate::extension::{BoxFuture, Events, fault};
+use crate::extensions::pep::happenings;
 use crate::fanout::from_account;
 use crate::runtime::start;
 use crate::tables::nodes::{Entry, Follow};
@@ -233,6 +234,7 @@ impl Timeline {
                 }
                 let entered = self.take(account, &entry, sent).await?;
                 self.tell(account, &entry, &entered);
+                self.concern(account, &entry, &entered).await;
                 if !wanted.is_empty() {
                     self.ask_items(account, home, &node, wanted).await;
                 }
@@ -269,6 +271,19 @@ impl Timeline {
         }
     }
 
+    /// Says what new entries mean to the account: that somebody mentions it, or answers or repeats what it wrote.
+    async fn concern(&self, account: &BareJid, entry: &Entry, entered: &[Entered]) {
+        let Some(router) = self.feeder().shared().router.upgrade() else { return };
+        for one in entered {
+            let Some(happening) = happenings::arrival(account, &entry.home, &entry.name, &one.item) else { continue };
+            match self.blocks.is_blocked(account, &Jid::from(&happening.person)).await {
+                Ok(true) => {}
+                Ok(false) => happenings::tell(&router, &happening).await,
+                Err(error) => tracing::error!(%account, %error, "whom it blocks cannot be read"),
+            }
+        }
+    }
+
     /// Asks for items of which only the ids were told (`pubsub#deliver_payloads`), in the name of the account.
     async fn ask_items(self: &Arc<Self>, account: &BareJid, home: &BareJid, node: &str, ids: Vec<Box<str>>) {
         let Some(router) = self.feeder().shared().router.upgrade() else { return };
@@ -294,7 +309,10 @@ impl Timeline {
                 });
                 let entry = timeline.feeder().shared().nodes.entry(&home, &node);
                 match timeline.take(&account, &entry, sent.collect()).await {
-                    Ok(entered) => timeline.tell(&account, &entry, &entered),
+                    Ok(entered) => {
+                        timeline.tell(&account, &entry, &entered);
+                        timeline.concern(&account, &entry, &entered).await;
+                    }
                     Err(error) => tracing::error!(%account, %home, %error, "items are not in the timeline"),
                 }
             });

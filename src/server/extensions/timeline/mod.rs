@@ -118,6 +118,12 @@ impl Timeline {
         self.this.upgrade()
     }
 
+    /// Who blocks whom.
+    #[must_use]
+    pub fn blocks(&self) -> &Arc<Blocks> {
+        &self.blocks
+    }
+
     /// Who writes on arrival.
     #[must_use]
     pub fn feeder(&self) -> &Arc<Feeder> {

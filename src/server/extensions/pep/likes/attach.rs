@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pubsub::decide::{create_kept, drop_kept, resummarize};
 use pubsub::profile::attachments::{Attached, Summary, node_of, summary_of, target};
 use pubsub::profile::likes::{comments_of, heart};
+use pubsub::profile::tags::is_tag;
 use pubsub::profile::uri::Place;
 use pubsub::request::{NewItem, NewPayload};
 use pubsub::{Caller, Item, Refusal, Request, decide};
@@ -40,6 +41,10 @@ impl Pep {
     pub(super) async fn attach(&self, home: &BareJid, caller: &Caller, request: &Request) -> Result<Changed, Failure> {
         let name = request.node().ok_or(Refusal::NodeIdRequired)?;
         let (node, item) = target(home, name).ok_or(Refusal::ItemNotFound)?;
+        // What is attached is attached to the post, and not to a copy of it.
+        if is_tag(&node) && self.hosting.keeps_tags(home) {
+            return Err(Refusal::ItemNotFound.into());
+        }
         for _ in 0..ATTEMPTS {
             let attempt = self.try_attach(home, (&node, &item), caller, request).await?;
             if let Some(changed) = settled(attempt).await? {

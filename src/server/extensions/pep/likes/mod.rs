@@ -98,7 +98,7 @@ impl Pep {
     }
 
     /// Whether what has that address is ours.
-    fn serves(&self, address: &BareJid) -> bool {
+    pub(super) fn serves(&self, address: &BareJid) -> bool {
         self.router.upgrade().is_some_and(|router| router.serves(address.domain()))
     }
 

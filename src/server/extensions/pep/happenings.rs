@@ -1,0 +1,233 @@
+//! What a change means to somebody else than its caller: a comment, a like, a mention, a repeated post, a follower.
+//!
+//! Found before the change is decided, since of what is taken back only the item that goes knows; told when it is
+//! durable and its caller has been answered. This is the one place where such things are recognised among what is
+//! published here; [`arrival`] is the same for what a service elsewhere sent.
+
+use pubsub::profile::attachments::{Attached, is_attachments, target};
+use pubsub::profile::likes::is_heart;
+use pubsub::profile::microblog::{is_comments, is_feed, summary};
+use pubsub::profile::social::{How, concerned};
+use pubsub::profile::uri::Place;
+use pubsub::request::{NewItem, NewPayload};
+use pubsub::{Caller, Item, Request, SubscriptionState};
+use store::Fault;
+use xmpp::{BareJid, Jid, ns};
+
+use super::Pep;
+use crate::extension::{Act, Happening, Occasion};
+use crate::router::Router;
+
+/// Characters of what is told of a text.
+const TEXT_CHARS: usize = 200;
+/// Subscriptions of one follower that are looked at.
+const ROWS: usize = 8;
+
+/// An entry that is published or goes.
+struct Entry<'a> {
+    place: Place,
+    payload: &'a [u8],
+    person: BareJid,
+    is_taken_back: bool,
+}
+
+impl Entry<'_> {
+    fn happening(&self, act: Act, whom: BareJid, about: Option<Place>) -> Happening {
+        Happening {
+            act,
+            whom,
+            person: self.person.clone(),
+            at: Some(self.place.clone()),
+            about,
+            text: if act == Act::Like { None } else { summary(self.payload, TEXT_CHARS) },
+            is_taken_back: self.is_taken_back,
+        }
+    }
+}
+
+impl Pep {
+    /// What a change will mean to others, if it is made.
+    pub(super) async fn happenings(&self, home: &BareJid, caller: &Caller, request: &Request) -> Vec<Happening> {
+        let found = match request {
+            Request::Subscribe { node, jid, .. } | Request::Unsubscribe { node, jid, .. }
+                if &**node == ns::MICROBLOG && jid.is_bare() =>
+            {
+                self.follower(home, caller, request).await
+            }
+            Request::Publish { node, .. } | Request::Retract { node, .. } if is_attachments(node) => {
+                self.liker(home, caller, request).await
+            }
+            Request::Publish { node, .. } | Request::Retract { node, .. }
+                if is_feed(node) && &**node != ns::PUBSUB_SUBSCRIPTION =>
+            {
+                self.writer(home, caller, request).await
+            }
+            _ => return Vec::new(),
+        };
+        match found {
+            Ok(mut found) => {
+                found.retain(|one| one.whom != one.person);
+                found
+            }
+            Err(error) => {
+                tracing::error!(%error, %home, "whom a change concerns cannot be found out");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whose a node is, if that is an account here.
+    async fn keeper(&self, home: &BareJid, node: &str) -> Result<Option<BareJid>, Fault> {
+        let whose = match home.localpart() {
+            Some(_) => Some(home.clone()),
+            // In a service whoever made the node asked for it.
+            None => self.nodes.held(&self.nodes.entry(home, node)).await?.map(|held| held.node.creator.clone()),
+        };
+        Ok(whose.filter(|whose| whose.localpart().is_some() && self.serves(whose)))
+    }
+
+    async fn follower(&self, home: &BareJid, caller: &Caller, request: &Request) -> Result<Vec<Happening>, Fault> {
+        let Some(node) = request.node() else { return Ok(Vec::new()) };
+        let entry = self.nodes.entry(home, node);
+        let (Some(held), Some(whom)) = (self.nodes.held(&entry).await?, self.keeper(home, node).await?) else {
+            return Ok(Vec::new());
+        };
+        let rows = self.nodes.subscriptions_of(&held, &caller.bare, ROWS).await?;
+        let follows = rows.iter().any(|row| row.jid.is_bare() && row.state != SubscriptionState::None);
+        let is_taken_back = matches!(request, Request::Unsubscribe { .. });
+        // Who asks again follows all the same.
+        if follows != is_taken_back {
+            return Ok(Vec::new());
+        }
+        let about = Some(Place { service: home.clone(), node: Box::from(&**node), item: None });
+        let person = caller.bare.clone();
+        Ok(vec![Happening { act: Act::Follow, whom, person, at: None, about, text: None, is_taken_back }])
+    }
+
+    async fn liker(&self, home: &BareJid, caller: &Caller, request: &Request) -> Result<Vec<Happening>, Fault> {
+        let Some((node, item)) = request.node().and_then(|name| target(home, name)) else { return Ok(Vec::new()) };
+        let whom = match home.localpart() {
+            Some(_) => Some(home.clone()),
+            None => self.item_of(home, &node, &item).await?.map(|item| item.publisher.clone()),
+        };
+        let Some(whom) = whom.filter(|whom| whom.localpart().is_some() && self.serves(whom)) else {
+            return Ok(Vec::new());
+        };
+        let (person, attached) = match request {
+            Request::Publish { item: Some(NewItem { payload: NewPayload::One { bytes, .. }, .. }), .. } => {
+                (Some(caller.bare.clone()), Attached::stored(bytes))
+            }
+            Request::Retract { id, .. } => (BareJid::new(id).ok(), Attached::default()),
+            _ => (None, Attached::default()),
+        };
+        let Some(person) = person else { return Ok(Vec::new()) };
+        let is_taken_back = !attached.noticed && attached.reactions.is_empty();
+        let reactions: Vec<&str> = attached.reactions.iter().map(|reaction| &**reaction).collect();
+        let text = (!reactions.is_empty()).then(|| reactions.join(" ").chars().take(TEXT_CHARS).collect());
+        let about = Some(Place { service: home.clone(), node, item: Some(item) });
+        Ok(vec![Happening { act: Act::Like, whom, person, at: None, about, text, is_taken_back }])
+    }
+
+    async fn writer(&self, home: &BareJid, caller: &Caller, request: &Request) -> Result<Vec<Happening>, Fault> {
+        let Some(node) = request.node() else { return Ok(Vec::new()) };
+        let gone;
+        let (payload, person, id) = match request {
+            Request::Publish { item: Some(NewItem { id, payload: NewPayload::One { bytes, .. } }), .. } => {
+                (&bytes[..], caller.bare.clone(), id.clone())
+            }
+            Request::Retract { id, .. } => {
+                let Some(item) = self.item_of(home, node, id).await? else { return Ok(Vec::new()) };
+                gone = item;
+                (&gone.payload[..], gone.publisher.clone(), Some(id.clone()))
+            }
+            _ => return Ok(Vec::new()),
+        };
+        let place = Place { service: home.clone(), node: Box::from(&**node), item: id };
+        let entry = Entry { place, payload, person, is_taken_back: matches!(request, Request::Retract { .. }) };
+        let mut found = Vec::new();
+        if is_comments(node)
+            && let Some(whom) = self.keeper(home, node).await?
+        {
+            let comments = Place { item: None, ..entry.place.clone() };
+            let post = self.nodes.commented_post(&comments, &whom).await?;
+            let act = if is_heart(payload) { Act::Like } else { Act::Reply };
+            found.push(entry.happening(act, whom, Some(post.unwrap_or(comments))));
+        }
+        for concern in concerned(payload) {
+            if !self.serves(&concern.whom) {
+                continue;
+            }
+            let whom = match (concern.whom.localpart(), &concern.what) {
+                (Some(_), _) if self.accounts.exists(&concern.whom).await? => Some(concern.whom.clone()),
+                (None, Some(Place { service, node, item: Some(item) })) => {
+                    self.item_of(service, node, item).await?.map(|item| item.publisher.clone())
+                }
+                _ => None,
+            };
+            let is_known = |whom: &BareJid| found.iter().any(|one: &Happening| one.whom == *whom);
+            if let Some(whom) = whom.filter(|whom| whom.localpart().is_some() && self.serves(whom) && !is_known(whom)) {
+                found.push(entry.happening(act_of(concern.how), whom, concern.what));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The change was made: whom it concerns is told, unless they block who made it or may not see it. `id` is that of
+    /// the item it published.
+    pub(super) async fn tell_happenings(&self, happenings: Vec<Happening>, id: Option<&str>) {
+        let Some(router) = self.router.upgrade() else { return };
+        for mut happening in happenings {
+            if let Some(place) = happening.at.as_mut().filter(|place| place.item.is_none()) {
+                place.item = id.map(Box::from);
+            }
+            match self.may_concern(&happening).await {
+                Ok(true) => tell(&router, &happening).await,
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, whom = %happening.whom, "somebody cannot be told"),
+            }
+        }
+    }
+
+    async fn may_concern(&self, happening: &Happening) -> Result<bool, Fault> {
+        let Happening { whom, person, at, .. } = happening;
+        if self.timeline.blocks().is_blocked(whom, &Jid::from(person)).await? {
+            return Ok(false);
+        }
+        match at {
+            Some(at) if at.service != *whom && !happening.is_taken_back => {
+                Ok(self.may_read(&at.service, &at.node, &Jid::from(whom)).await?.unwrap_or(false))
+            }
+            _ => Ok(true),
+        }
+    }
+}
+
+const fn act_of(how: How) -> Act {
+    match how {
+        How::Repeats => Act::Repost,
+        How::Answers => Act::Reply,
+        How::Mentions => Act::Mention,
+    }
+}
+
+/// Says so to all who want to know.
+pub(in crate::extensions) async fn tell(router: &Router, happening: &Happening) {
+    router.tell(|listener| listener.happened(happening)).await;
+    if !happening.is_taken_back {
+        let from = Jid::from(&happening.person);
+        let occasion = Occasion::new(happening.act.occasion(), &from);
+        router.tell(|listener| listener.deserves_waking(&happening.whom, &occasion)).await;
+    }
+}
+
+/// What an item that a service elsewhere sent to `account` means to it.
+pub(in crate::extensions) fn arrival(account: &BareJid, home: &BareJid, node: &str, item: &Item) -> Option<Happening> {
+    if !is_feed(node) || item.publisher == *account {
+        return None;
+    }
+    let concern = concerned(&item.payload).into_iter().find(|concern| concern.whom == *account)?;
+    let place = Place { service: home.clone(), node: node.into(), item: Some(item.id.clone()) };
+    let person = item.publisher.clone();
+    let entry = Entry { place, payload: &item.payload, person, is_taken_back: false };
+    Some(entry.happening(act_of(concern.how), account.clone(), concern.what))
+}
