@@ -11,6 +11,7 @@ use crate::model::{
     Affiliation, Item, Node, NodeName, SubId, Subscription, SubscriptionOptions, SubscriptionState, Tally,
 };
 use crate::request::ItemsQuery;
+use crate::time::Timestamp;
 
 /// The answer to a request that is granted.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,6 +113,15 @@ pub enum Event {
         id: SubId,
         /// What it is now.
         state: SubscriptionState,
+    },
+    /// A subscription will end by itself.
+    LeaseEnds {
+        /// Whose.
+        jid: Jid,
+        /// Which of that address.
+        id: SubId,
+        /// When.
+        end: Timestamp,
     },
     /// An affiliation changed.
     Affiliation {

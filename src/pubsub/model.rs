@@ -233,13 +233,41 @@ pub struct SubscriptionOptions {
     pub deliver: bool,
     /// `pubsub#include_body`: whether to put a readable text beside the payload.
     pub include_body: bool,
-    /// `pubsub#expire`: when the subscription ends by itself (section 12.18).
+    /// `pubsub#expire`: when the subscription ends by itself (section 12.19).
     pub expire: Option<Timestamp>,
+    /// `pubsub#show-values`: the presence in which to send notifications; `None` for whatever it is.
+    pub show: Option<Shows>,
+}
+
+/// Kinds of being available (RFC 6121 section 4.7.2.1): a set of [`Shows::WORDS`], the first being the lowest bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shows(pub u8);
+
+impl Shows {
+    /// The values of `<show/>`, and `online` for there being none.
+    pub const WORDS: [&str; 5] = ["away", "chat", "dnd", "online", "xa"];
+
+    /// The set of one; `None` for a word that is not among them.
+    #[must_use]
+    pub fn one(word: &str) -> Option<Self> {
+        Self::WORDS.iter().zip(0_u32..).find(|(known, _)| **known == word).map(|(_, bit)| Self(1 << bit))
+    }
+
+    /// Whether they have one in common.
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The words of the set, in their order.
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        Self::WORDS.into_iter().filter(move |word| Self::one(word).is_some_and(|one| one.meets(self)))
+    }
 }
 
 impl Default for SubscriptionOptions {
     fn default() -> Self {
-        Self { deliver: true, include_body: false, expire: None }
+        Self { deliver: true, include_body: false, expire: None, show: None }
     }
 }
 

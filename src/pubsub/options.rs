@@ -1,12 +1,15 @@
 //! The options of a subscription (XEP-0060 sections 6.3 and 16.4.2): what a submitted form makes of them.
 
-use crate::model::{Limits, SubscriptionOptions};
+use crate::model::{Limits, Shows, SubscriptionOptions};
 use crate::refusal::Refusal;
 use crate::request::Values;
 use crate::time::Timestamp;
 
+/// Seconds before the end of a lease at which its subscriber is reminded, if it lasts longer (section 12.19).
+pub const REMINDER_SECONDS: u64 = 86_400;
+
 /// The options of a subscription, changed by a form at a moment. A lease that is asked for longer than there is, is as
-/// long as there is (section 12.18).
+/// long as there is (section 12.19).
 ///
 /// # Errors
 /// What the form holds that we do not offer.
@@ -38,6 +41,14 @@ pub fn amended(
                     },
                     _ => return Err(Refusal::InvalidOptions(format!("{var}: one value is expected"))),
                 }
+            }
+            "pubsub#show-values" => {
+                let mut shows = Shows(0);
+                for word in values {
+                    let why = || format!("{var}: expected some of: {}", Shows::WORDS.join(", "));
+                    shows.0 |= Shows::one(word).ok_or_else(|| Refusal::InvalidOptions(why()))?.0;
+                }
+                options.show = (shows.0 != 0).then_some(shows);
             }
             // Digests do not exist, and saying so is harmless.
             "pubsub#digest" if !bit()? => {}

@@ -92,7 +92,7 @@ fn may_be_subscribed(view: &View, entity: &Entity) -> bool {
     }
 }
 
-/// Section 12.12: "a service SHOULD send a message to the (new, former, or denied) subscriber".
+/// Section 12.14: "a service SHOULD send a message to the (new, former, or denied) subscriber".
 pub(super) fn tell(draft: &mut Draft<'_>, jid: &Jid, id: SubId, state: SubscriptionState) {
     // Said before any last item, so that the subscriber knows why it comes.
     let version = draft.tally.version;

@@ -482,9 +482,17 @@ fn a_lease_ends_when_it_is_over_and_not_before() {
     world.ask(STRANGER, &with(&end.to_string())).unwrap();
     let rows: Vec<Subscription> = world.node("node").subscriptions.values().cloned().collect();
     assert_eq!(rows[0].options.expire, Some(end));
-    let early = pubsub::decide::lapse(&world.node("node").node, &rows, pubsub::Timestamp(end.0 - 1));
+    let early = pubsub::decide::lapse(&world.node("node").node, &rows, end, pubsub::Timestamp(end.0 - 1));
     assert!(early.changes.is_empty() && early.notices.is_empty());
-    let decision = pubsub::decide::lapse(&world.node("node").node, &rows, end);
+    // Who is reminded is reminded a day before, and once: what was noted for another end is no more.
+    let day_before = |end: pubsub::Timestamp| pubsub::Timestamp(end.0 - 86_400_000);
+    let mut later = rows.clone();
+    later[0].options.expire = Some(end.plus_seconds(86_400));
+    let node = world.node("node").node.clone();
+    let reminder = pubsub::decide::lapse(&node, &later, day_before(later[0].options.expire.unwrap()), end);
+    assert!(reminder.changes.is_empty() && reminder.notices.len() == 1);
+    assert!(pubsub::decide::lapse(&node, &later, day_before(end), end).notices.is_empty());
+    let decision = pubsub::decide::lapse(&world.node("node").node, &rows, end, end);
     world.apply("node", &decision);
     assert!(world.node("node").subscriptions.is_empty());
     assert_eq!(world.node("node").node.tally.subscribers, 0);

@@ -5,7 +5,7 @@ use xmpp::form::{Field as FormField, FieldType, Form, FormType};
 use xmpp::jid::{BareJid, Jid};
 
 use crate::config::{FIELDS, Field, Kind, NodeConfig};
-use crate::model::{Home, Node, SubId, SubscriptionOptions};
+use crate::model::{Home, Node, Shows, SubId, SubscriptionOptions};
 use crate::refusal::Refusal;
 use crate::request::Values;
 
@@ -101,6 +101,14 @@ pub(super) fn options_form(options: SubscriptionOptions, form_type: FormType) ->
             FormField::new("pubsub#expire", FieldType::TextSingle)
                 .label("When the subscription ends by itself")
                 .values(options.expire.map(|end| end.to_string())),
+        )
+        .with(
+            Shows::WORDS.into_iter().fold(
+                FormField::new("pubsub#show-values", FieldType::ListMulti)
+                    .label("The presence in which to receive notifications; whatever it is if none is chosen")
+                    .values(options.show.into_iter().flat_map(Shows::words).map(str::to_owned)),
+                |field, word| if form_type == FormType::Form { field.option(word, None) } else { field },
+            ),
         )
         .to_element()
 }

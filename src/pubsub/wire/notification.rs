@@ -71,7 +71,10 @@ pub fn tail(origin: &Origin<'_>, event: &Event, has_body: bool) -> Bytes {
                 out.raw(b"/>");
             }
         }),
-        Event::Subscription { jid, id, state } => subscription(origin, jid.as_str(), *id, *state),
+        Event::Subscription { jid, id, state } => subscription(origin, jid.as_str(), *id, *state, None),
+        Event::LeaseEnds { jid, id, end } => {
+            subscription(origin, jid.as_str(), *id, SubscriptionState::Subscribed, Some(*end))
+        }
         Event::Affiliation { jid, affiliation } => {
             let mut out = head(origin, None, 512);
             super::reply::open(&mut out, ns::PUBSUB).raw(b"<affiliations").attr("node", origin.node).raw(b">");
@@ -111,7 +114,10 @@ pub fn by_subscriptions(tail: &[u8], ids: &[SubId]) -> Bytes {
 #[must_use]
 pub fn is_headline(event: &Event, config: &NodeConfig) -> bool {
     match event {
-        Event::Subscription { .. } | Event::Affiliation { .. } | Event::AuthorizationWanted { .. } => false,
+        Event::Subscription { .. }
+        | Event::LeaseEnds { .. }
+        | Event::Affiliation { .. }
+        | Event::AuthorizationWanted { .. } => false,
         _ => config.notification_type == NotificationType::Headline,
     }
 }
@@ -168,10 +174,19 @@ fn items(origin: &Origin<'_>, write: impl FnOnce(&mut Writer)) -> Bytes {
     })
 }
 
-fn subscription(origin: &Origin<'_>, jid: &str, id: SubId, state: SubscriptionState) -> Bytes {
+fn subscription(
+    origin: &Origin<'_>,
+    jid: &str,
+    id: SubId,
+    state: SubscriptionState,
+    expiry: Option<Timestamp>,
+) -> Bytes {
     let mut out = head(origin, None, 384);
     out.raw(b"<event").attr("xmlns", ns::PUBSUB_EVENT).raw(b"><subscription").attr("node", origin.node);
     out.attr("jid", jid).attr("subid", &id.to_string());
+    if let Some(end) = expiry {
+        out.attr("expiry", &end.to_string());
+    }
     out.attr("subscription", state.as_str()).raw(b"/></event></message>");
     out.into_bytes()
 }

@@ -305,7 +305,7 @@ impl Mount {
     /// Adds an ad-hoc command to hosts, services, or both.
     pub fn command(&mut self, to: To, command: Arc<dyn Command>) {
         let is_taken = |at| to.contains(at) && self.wiring.command(at, command.node()).is_some();
-        if is_taken(To::DOMAIN) || is_taken(To::SERVICE) {
+        if is_taken(To::DOMAIN) || is_taken(To::ACCOUNT) || is_taken(To::SERVICE) {
             self.faults.push(format!("{} is the second with a command {}", self.mounting, command.node()));
         }
         self.wiring.commands.push((to, command));

@@ -124,6 +124,11 @@ impl Disco {
         match (query.attr("node").filter(|node| !node.is_empty()), &wiring.account_nodes) {
             (Some(node), Some(nodes)) => {
                 answer = answer.attribute("node", node);
+                if asked.caller.owns(&asked.to)
+                    && let Some(children) = wiring.command_information(To::ACCOUNT, &asked.caller, node)
+                {
+                    return Ok(Reply::Element(answer.append_all(children?).build()));
+                }
                 let found = nodes.info(asked.caller.clone(), asked.to.clone(), node.into()).await;
                 if let (Err(error), Some(delegate)) = (&found, &wiring.delegate)
                     && error.condition == xmpp::stanza::Condition::ItemNotFound
@@ -156,8 +161,13 @@ impl Disco {
         let query = asked.open()?;
         let router = self.router()?;
         let node = query.attr("node").filter(|node| !node.is_empty()).map(Box::from);
-        if node.as_deref() == Some(ns::COMMANDS) && router.is_service(asked.to.domain()) {
-            return Ok(commands(&router, To::SERVICE, &asked));
+        if node.as_deref() == Some(ns::COMMANDS) {
+            if router.is_service(asked.to.domain()) {
+                return Ok(commands(&router, To::SERVICE, &asked));
+            }
+            if asked.caller.owns(&asked.to) {
+                return Ok(commands(&router, To::ACCOUNT, &asked));
+            }
         }
         let mut answer = Element::builder("query", ns::DISCO_ITEMS);
         if let Some(node) = &node {

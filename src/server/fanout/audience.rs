@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::AccessModel;
+use pubsub::model::Shows;
 use pubsub::request::{Relation, effective};
 use pubsub::wire::{notification, timeline};
 use pubsub::{Event, Home, Notice, SubId, Subscription, SubscriptionState};
@@ -115,7 +116,7 @@ impl Telling {
         let is_account = job.home == Home::Account;
         for of_address in page.chunk_by(|one, next| one.jid == next.jid) {
             // Several subscriptions of one address are told of by one notification (XEP-0060 section 6.1.6).
-            let Some(reader) = Reader::of(of_address, variants.notice) else { continue };
+            let Some(reader) = Reader::of(of_address, variants.notice, router) else { continue };
             let to = reader.jid;
             if config.presence_based_delivery && !is_available(router, &job.entry.home, to) {
                 continue;
@@ -233,7 +234,7 @@ impl Telling {
         {
             return Ok(());
         }
-        let subscribed = self.told_explicitly(job, bare, variants.notice.version).await?;
+        let subscribed = self.told_explicitly(router, job, bare, variants.notice.version).await?;
         let has_body = job.held.node.config.include_body;
         for session in sessions {
             let to = Jid::from(&session.jid);
@@ -265,7 +266,7 @@ impl Telling {
         {
             return Ok(());
         }
-        let subscribed = self.told_explicitly(job, bare, variants.notice.version).await?;
+        let subscribed = self.told_explicitly(router, job, bare, variants.notice.version).await?;
         let variant = variants.get(job.held.node.config.include_body);
         for remote in remotes {
             let to = Jid::from(&remote.jid);
@@ -282,12 +283,18 @@ impl Telling {
     }
 
     /// The subscribed addresses of `bare` that hear of this version.
-    async fn told_explicitly(&self, job: &Job, bare: &BareJid, version: u64) -> Result<Vec<Jid>, Fault> {
+    async fn told_explicitly(
+        &self,
+        router: &Router,
+        job: &Job,
+        bare: &BareJid,
+        version: u64,
+    ) -> Result<Vec<Jid>, Fault> {
         if job.held.node.tally.subscribers == 0 {
             return Ok(Vec::new());
         }
         let subscriptions = self.nodes.subscriptions_of(&job.held, bare, STRIDE).await?;
-        let told = subscriptions.into_iter().filter(|one| hears(one, version));
+        let told = subscriptions.into_iter().filter(|one| hears(one, version) && is_shown(one, router));
         Ok(told.map(|one| one.jid).collect())
     }
 }
@@ -295,6 +302,22 @@ impl Telling {
 /// Whether a subscription hears of that version of the node.
 fn hears(subscription: &Subscription, version: u64) -> bool {
     subscription.state == SubscriptionState::Subscribed && subscription.options.deliver && subscription.since <= version
+}
+
+/// Whether the subscriber is as available as it wants to be told (`pubsub#show-values`). Of who is elsewhere it is not
+/// known, and so it is told.
+fn is_shown(subscription: &Subscription, router: &Router) -> bool {
+    let Some(wanted) = subscription.options.show else { return true };
+    let fits = |session: &Session| session.show().and_then(Shows::one).is_some_and(|show| show.meets(wanted));
+    match router.classify(&subscription.jid) {
+        Destination::Account(bare) => {
+            let mut is_shown = false;
+            router.sessions.for_each_of(bare.as_str(), |session| is_shown |= fits(session));
+            is_shown
+        }
+        Destination::Resource(full) => router.sessions.find(&full).is_some_and(|session| fits(&session)),
+        Destination::Remote(_) | Destination::Domain(_) | Destination::Service(_) => true,
+    }
 }
 
 /// A subscribed address that hears of something.
@@ -308,12 +331,13 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// From all subscriptions of the address; `None` where none of them hears of the notice.
-    fn of(all: &'a [Subscription], notice: &Notice) -> Option<Self> {
-        let first = all.iter().find(|one| hears(one, notice.version))?;
+    fn of(all: &'a [Subscription], notice: &Notice, router: &Router) -> Option<Self> {
+        let is_told = |one: &&Subscription| hears(one, notice.version) && is_shown(one, router);
+        let first = all.iter().find(is_told)?;
         if all.len() == 1 {
             return Some(Self { jid: &first.jid, has_body: first.options.include_body, named: Vec::new() });
         }
-        let told = || all.iter().filter(|one| hears(one, notice.version));
+        let told = || all.iter().filter(is_told);
         let has_body = told().any(|one| one.options.include_body);
         let is_named = notification::names_subscriptions(&notice.event);
         let named = if is_named { told().map(|one| one.id).collect() } else { Vec::new() };

@@ -18,9 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use xmpp::stanza::Content;
 use xmpp::stream::Condition;
 use xmpp::stream::entry::Proof;
-use xmpp::{BareJid, FullJid, Jid, StanzaError};
+use xmpp::{BareJid, FullJid, Jid, StanzaError, ns};
 
 use self::interest::Interest;
 use self::mailbox::{Frame, Mailbox};
@@ -168,6 +169,17 @@ impl Session {
     #[must_use]
     pub fn priority(&self) -> Option<i8> {
         self.state().available.as_ref().map(|available| available.priority)
+    }
+
+    /// How available the resource says it is: the value of `<show/>` (RFC 6121 section 4.7.2.1), `online` if it says
+    /// nothing; `None` if it is not available.
+    #[must_use]
+    pub fn show(&self) -> Option<&'static str> {
+        let content = self.state().available.as_ref().map(|available| available.content.clone())?;
+        let content = Content::from_bytes_checked(content).ok()?;
+        let said = content.child("show", ns::CLIENT).and_then(|show| show.open().ok()).map(|show| show.text());
+        let known = ["away", "chat", "dnd", "xa"];
+        Some(said.and_then(|said| known.into_iter().find(|known| *known == said.trim())).unwrap_or("online"))
     }
 
     /// Whether what happens for the account reaches this resource at once: it is there to be told, and takes messages.

@@ -71,7 +71,13 @@ impl Commands {
         let router = self.router.upgrade().ok_or_else(StanzaError::internal_server_error)?;
         let request = asked.open()?;
         let node = request.attr("node").ok_or_else(StanzaError::bad_request)?;
-        let at = if router.is_service(asked.to.domain()) { To::SERVICE } else { To::DOMAIN };
+        let at = match asked.to.localpart() {
+            // An account's commands are its owner's; to others it is as if there were none, and no account.
+            Some(_) if !asked.caller.owns(&asked.to) => return Err(StanzaError::service_unavailable()),
+            Some(_) => To::ACCOUNT,
+            None if router.is_service(asked.to.domain()) => To::SERVICE,
+            None => To::DOMAIN,
+        };
         let command = router.wiring().command(at, node).ok_or_else(|| unknown(node))?;
         if !command.permits(&asked.caller) {
             return Err(StanzaError::forbidden());
@@ -215,7 +221,7 @@ impl Extension for Commands {
     }
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
-        at.iq_set(To::DOMAIN | To::SERVICE, ("command", ns::COMMANDS), &self, Self::command);
+        at.iq_set(To::DOMAIN | To::ACCOUNT | To::SERVICE, ("command", ns::COMMANDS), &self, Self::command);
         at.listener(self);
     }
 }

@@ -58,8 +58,8 @@ impl Pep {
             let mut rows = self.nodes.subscriptions_of(&held, &one.jid.to_bare(), rows_max).await?;
             rows.retain(|row| row.jid == one.jid);
             // It may have been renewed since.
-            let decision = lapse(&held.node, &rows, Timestamp(now));
-            if !decision.changes.is_empty() {
+            let decision = lapse(&held.node, &rows, Timestamp(one.at), Timestamp(now));
+            if !decision.changes.is_empty() || !decision.notices.is_empty() {
                 self.carry_out(&entry, &held, decision).await?;
             }
             drop(turnstile);

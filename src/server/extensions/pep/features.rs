@@ -44,6 +44,7 @@ pub(super) const COMMON: &[&str] = &[
     "http://jabber.org/protocol/pubsub#subscribe",
     "http://jabber.org/protocol/pubsub#subscription-notifications",
     "http://jabber.org/protocol/pubsub#subscription-options",
+    super::pending::GET_PENDING,
     ns::ATTACHMENTS,
     ns::RSM,
     ns::SOCIAL_FEED,
@@ -61,6 +62,3 @@ pub(super) const ACCOUNT: &[&str] = &[
     "http://jabber.org/protocol/pubsub#presence-subscribe",
     "http://jabber.org/protocol/pubsub#pubsub-on-a-jid",
 ];
-
-/// What only services have.
-pub(super) const SERVICE: &[&str] = &[super::pending::GET_PENDING];

@@ -1,17 +1,19 @@
-//! Who waits for approval, for the owner who asks (XEP-0060 section 8.7): an ad-hoc command of the services (XEP-0050).
+//! Who waits for approval, for the owner who asks (XEP-0060 section 8.7): an ad-hoc command of accounts and services
+//! (XEP-0050).
 //!
 //! The command has two steps. First the nodes are
 //! named that have requests waiting; of the one chosen, each request is sent as the message it was sent as before.
 
 use std::sync::Arc;
 
+use pubsub::request::effective;
 use pubsub::wire::notification::{self, Origin};
-use pubsub::{Affiliation, Caller, Event, SubId, Subscription, SubscriptionState};
+use pubsub::{Affiliation, Caller, Event, Home, SubId, Subscription, SubscriptionState};
 use xmpp::form::{Field, FieldType, Form, FormType};
 use xmpp::limits::Limits;
 use xmpp::{BareJid, Jid, Stanza, StanzaError};
 
-use super::Pep;
+use super::{Pep, home_of};
 use crate::extension::{self, BoxFuture, Command, Outcome, Step, fault};
 use crate::tables::nodes::{Entry, Held};
 
@@ -75,13 +77,23 @@ impl Pep {
     }
 
     async fn waited_for(&self, service: &BareJid, caller: &Caller) -> Result<Option<Vec<Box<str>>>, store::Fault> {
-        let rows = self.nodes.own_affiliations(&caller.bare, service, NODES_MAX).await?;
-        let owned: Vec<_> = rows.into_iter().filter(|(_, what)| *what == Affiliation::Owner).collect();
-        if owned.is_empty() {
+        let owned: Vec<Box<str>> = match home_of(service) {
+            Home::Account if caller.bare != *service => return Ok(None),
+            Home::Account => {
+                let nodes = self.nodes.of_home(service, None, NODES_MAX).await?;
+                nodes.into_iter().map(|held| Box::from(&*held.node.name)).collect()
+            }
+            Home::Service => {
+                let rows = self.nodes.own_affiliations(&caller.bare, service, NODES_MAX).await?;
+                let owned = rows.into_iter().filter(|(_, what)| *what == Affiliation::Owner);
+                owned.map(|(name, _)| name).collect()
+            }
+        };
+        if owned.is_empty() && home_of(service) == Home::Service {
             return Ok(None);
         }
         let mut waited_for = Vec::new();
-        for (name, _) in owned {
+        for name in owned {
             let entry = self.nodes.entry(service, &name);
             if let Some(held) = self.nodes.held(&entry).await?
                 && !self.nodes.pending(&held, 1).await?.is_empty()
@@ -104,7 +116,8 @@ impl Pep {
         let entry = self.nodes.entry(service, node);
         let broken = |error| fault("nodes", &error);
         let held = self.nodes.held(&entry).await.map_err(broken)?.ok_or_else(StanzaError::item_not_found)?;
-        match self.nodes.affiliation(&held, &caller.bare).await.map_err(broken)? {
+        let stored = self.nodes.affiliation(&held, &caller.bare).await.map_err(broken)?;
+        match effective(home_of(service), service, &caller.bare, stored) {
             Affiliation::Owner => Ok((entry, held)),
             _ => Err(StanzaError::forbidden()),
         }

@@ -412,13 +412,22 @@ impl Pep {
         decision: Decision,
     ) -> Result<(), CommitError> {
         let Decision { changes, notices, .. } = decision;
-        let (receipt, after) =
-            self.nodes.commit(entry, Some(held), &changes, None, held.number, self.clock.now()).await?;
+        let (receipt, after) = match changes.is_empty() {
+            true => (None, None),
+            false => {
+                let now = self.clock.now();
+                let done = self.nodes.commit(entry, Some(held), &changes, None, held.number, now).await?;
+                (Some(done.0), done.1)
+            }
+        };
         let (go, gone) = oneshot::channel();
         let held = after.unwrap_or_else(|| Arc::clone(held));
         let home = home_of(&entry.home);
         self.fanout.queue(Job { entry: Arc::clone(entry), held, home, notices, go: gone }).await;
-        let durable = receipt.durable().await;
+        let durable = match receipt {
+            Some(receipt) => receipt.durable().await,
+            None => Ok(()),
+        };
         let _told = go.send(durable.is_ok());
         Ok(durable?)
     }

@@ -154,9 +154,9 @@ impl Pep {
         at.iq_set(To::SERVICE, ("pubsub", ns::PUBSUB), self, Self::set);
         at.iq_get(To::SERVICE, ("pubsub", ns::PUBSUB_OWNER), self, Self::get_owner);
         at.iq_set(To::SERVICE, ("pubsub", ns::PUBSUB_OWNER), self, Self::set_owner);
-        at.command(To::SERVICE, Arc::new(pending::GetPending(Arc::clone(self))));
+        at.command(To::ACCOUNT | To::SERVICE, Arc::new(pending::GetPending(Arc::clone(self))));
         at.unfeature(To::SERVICE, ns::PUBSUB_OWNER);
-        for feature in features::COMMON.iter().chain(features::SERVICE) {
+        for feature in features::COMMON {
             at.feature(To::SERVICE, feature);
         }
         let limits = self.limits_of(pubsub::Home::Service);

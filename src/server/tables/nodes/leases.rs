@@ -1,4 +1,4 @@
-//! Subscriptions that end by themselves (XEP-0060 section 12.18): when which are due.
+//! Subscriptions that end by themselves (XEP-0060 section 12.19): when which are due, or their subscribers to be reminded.
 //!
 //! A lease that is renewed or dropped leaves its old entry behind; whoever finds it there looks at the subscription.
 
@@ -13,7 +13,7 @@ use super::{Nodes, Number, Table};
 /// Rows of work taken at once.
 const PAGE: usize = 500;
 
-/// A lease whose end has come.
+/// A lease whose end has come, or is near.
 #[derive(Debug)]
 pub struct Lapsed {
     /// Where the node is.
@@ -24,6 +24,8 @@ pub struct Lapsed {
     pub number: Number,
     /// Whose.
     pub jid: Jid,
+    /// What time it was noted for, in milliseconds.
+    pub at: u64,
     key: Bytes,
 }
 
@@ -41,12 +43,12 @@ impl Nodes {
         rows.into_iter()
             .map(|(key, value)| {
                 let mut reader = KeyReader::after(&key, 1);
-                reader.u64()?;
+                let at = reader.u64()?;
                 let (number, bare, resource) = (reader.fixed()?, reader.str()?, reader.str()?);
                 let bare = BareJid::new(&bare).map_err(|_| Fault::new("a key of leases has no address"))?;
                 let jid = with_resource(&bare, &resource)?;
                 let (home, name) = read_place(value)?;
-                Ok(Lapsed { home, name, number, jid, key })
+                Ok(Lapsed { home, name, number, jid, at, key })
             })
             .collect()
     }

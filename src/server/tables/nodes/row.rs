@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pubsub::config::{FIELDS, field};
-use pubsub::model::{ItemHead, SubscriptionOptions};
+use pubsub::model::{ItemHead, Shows, SubscriptionOptions};
 use pubsub::{Affiliation, Item, Node, NodeConfig, SubId, Subscription, SubscriptionState, Tally, Timestamp};
 use store::Fault;
 use xmpp::{BareJid, Jid};
@@ -128,6 +128,7 @@ const AFTER: u8 = 0b1000;
 const ID: u8 = 0b1_0000;
 /// Another subscription of the same address follows.
 const MORE: u8 = 0b10_0000;
+const SHOW: u8 = 0b100_0000;
 
 /// All subscriptions of one address to one node. Most have one, and it takes no more for there being others.
 pub(super) fn write_subscriptions(rows: &[Subscription]) -> Bytes {
@@ -138,6 +139,7 @@ pub(super) fn write_subscriptions(rows: &[Subscription]) -> Bytes {
             (options.expire.map(|Timestamp(end)| end), LEASE),
             (Some(subscription.after).filter(|after| *after > 0), AFTER),
             (Some(subscription.id.0).filter(|id| *id != subscription.since), ID),
+            (options.show.map(|Shows(set)| u64::from(set)), SHOW),
         ];
         let mut bits = 0;
         let plain = [(options.deliver, DELIVER), (options.include_body, BODY), (at + 1 < rows.len(), MORE)];
@@ -167,7 +169,9 @@ pub(super) fn read_subscriptions(jid: &Jid, row: Bytes) -> Result<Vec<Subscripti
         // Subscriptions that were written before positions were have none: everything is for them.
         let after = optional(AFTER)?.unwrap_or(0);
         let id = SubId(optional(ID)?.unwrap_or(since));
-        let options = SubscriptionOptions { deliver: bits & DELIVER != 0, include_body: bits & BODY != 0, expire };
+        let show = optional(SHOW)?.and_then(|set| u8::try_from(set).ok()).map(Shows);
+        let options =
+            SubscriptionOptions { deliver: bits & DELIVER != 0, include_body: bits & BODY != 0, expire, show };
         rows.push(Subscription { jid: jid.clone(), id, state, since, after, options });
         if bits & MORE == 0 {
             return Ok(rows);
@@ -271,6 +275,7 @@ mod tests {
         let mut rows = vec![subscription(7, 9), subscription(8, 8)];
         rows[0].options.expire = Some(Timestamp(5));
         rows[1].options.deliver = false;
+        rows[1].options.show = Shows::one("xa");
         rows[1].after = 3;
         rows.push(Subscription { state: SubscriptionState::Pending, ..subscription(10, 10) });
         let row = write_subscriptions(&rows);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pubsub::config::Bound;
+use pubsub::options::REMINDER_SECONDS;
 use pubsub::profile::attachments::is_kept;
 use pubsub::{Affiliation, Change, Item, Subscription, SubscriptionState, Timestamp};
 use store::{Batch, Fault, Page, Store};
@@ -247,6 +248,10 @@ impl Draft<'_> {
         };
         for Timestamp(end) in rows.iter().filter_map(|row| row.options.expire) {
             batch.put(lease_key(end, &number, jid), write_place(home, name));
+            let reminder = end.saturating_sub(REMINDER_SECONDS * 1000);
+            if reminder > self.ground.now / 1000 {
+                batch.put(lease_key(reminder, &number, jid), write_place(home, name));
+            }
         }
         if rows.is_empty() {
             batch.delete(key).delete(by_subscriber);
