@@ -4,6 +4,7 @@
 //! Generated files (`xeps/README.md`, `doap.xml`) are written anew by the test that checks them, which fails once.
 
 mod claims;
+mod examples;
 mod files;
 mod suites;
 

@@ -13,7 +13,7 @@ pub mod reply;
 pub mod timeline;
 
 pub use form::{authorization_request, configuration_form};
-pub use parse::{parse, parse_authorization, parse_owner};
+pub use parse::{is_cancelled_authorization, parse, parse_authorization, parse_owner};
 
 /// Small pieces of XML, escaped.
 pub(crate) struct Writer(pub(crate) Vec<u8>);

@@ -83,6 +83,12 @@ pub fn parse_authorization(x: &Element) -> Option<Request> {
     Some(Request::Authorize { node: node.into(), jid, subid, allow })
 }
 
+/// Whether a form in a message is an authorization request that its reader cancelled: nothing is decided by it.
+#[must_use]
+pub fn is_cancelled_authorization(x: &Element) -> bool {
+    Form::parse(x).is_ok_and(|form| form.type_ == FormType::Cancel && form.form_type() == Some(AUTHORIZATION))
+}
+
 /// The child that names the request: the first in the protocol's namespace.
 fn verb<'a>(pubsub: &'a Element, namespace: &str) -> Result<&'a Element, Refusal> {
     pubsub.children().find(|child| child.has_ns(namespace)).ok_or(Refusal::Malformed("The request is empty."))

@@ -27,8 +27,13 @@ impl Pep {
             return Some(stanza);
         }
         let form = stanza.content.child("x", ns::DATA_FORMS).and_then(|child| child.open().ok());
-        let Some(request) = form.as_ref().and_then(wire::parse_authorization) else { return Some(stanza) };
         let Some(sender) = stanza.head.from.clone() else { return Some(stanza) };
+        let is_for_us = home_of(account) == Home::Service || sender.to_bare() == *account;
+        if is_for_us && form.as_ref().is_some_and(wire::is_cancelled_authorization) {
+            // "The subscription request MUST remain in the pending state."
+            return None;
+        }
+        let Some(request) = form.as_ref().and_then(wire::parse_authorization) else { return Some(stanza) };
         match self.do_change(account, &Caller::new(sender), request).await {
             Ok(()) => None,
             Err(Failure::Refused(Refusal::Forbidden | Refusal::ItemNotFound)) if home_of(account) == Home::Account => {
