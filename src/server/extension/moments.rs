@@ -80,6 +80,10 @@ pub trait Listener: Send + Sync + 'static {
     fn contact_presence(&self, account: &BareJid, stanza: &Stanza) -> Pending<()> {
         Pending::now(())
     }
+    /// The server of `domain` has proven itself on a new stream.
+    fn server_linked(&self, domain: &str) -> Pending<()> {
+        Pending::now(())
+    }
     /// A component connected; `domain` is its domain.
     fn component_joined(&self, domain: &str) -> Pending<()> {
         Pending::now(())

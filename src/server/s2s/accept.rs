@@ -268,6 +268,8 @@ impl Link {
         if self.pace.is_none() {
             self.pace = Some((self.federation.registry.peer(from), terms.read_bytes_per_second_max));
         }
+        let (router, domain) = (Arc::clone(&self.router), from.to_owned());
+        self.federation.start(async move { router.tell(|listener| listener.server_linked(&domain)).await });
         self.heard.push(pair);
     }
 

@@ -112,6 +112,8 @@ pub enum Table {
     TimelineKnown = 0x43,
     /// account -> how many entries its timeline has.
     TimelineCounts = 0x44,
+    /// home, name -> when a node of another server was last asked what it has.
+    TimelineAsked = 0x45,
     /// account, node, item -> when, and under which hashtags, a post is listed.
     Tagged = 0x48,
     /// account, time, node, item -> the hashtags: the same by age.

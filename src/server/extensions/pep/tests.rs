@@ -111,6 +111,11 @@ impl Actor<'_> {
         for _ in 0..200 {
             tokio::task::yield_now().await;
         }
+        self.take()
+    }
+
+    /// Everything in the mailbox now.
+    pub(in crate::extensions) fn take(&self) -> Vec<String> {
         let mut stanzas = Vec::new();
         loop {
             let mut out = Vec::new();

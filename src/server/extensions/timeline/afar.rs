@@ -19,6 +19,7 @@ use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 
 use super::Timeline;
 use super::copies::{Entered, Sent};
+use super::gaps::Wanted;
 use crate::extension::{BoxFuture, Events, fault};
 use crate::extensions::pep::happenings;
 use crate::fanout::from_account;
@@ -146,7 +147,14 @@ impl Timeline {
     /// The account's subscription to a node elsewhere is `state` now.
     pub async fn settle(&self, account: &BareJid, home: &BareJid, node: &str, state: SubscriptionState) {
         match self.note(account, home, node, state).await {
-            Ok(true) => self.announce(account, home, node, state).await,
+            Ok(true) => {
+                if state == SubscriptionState::Subscribed {
+                    // What it has now was there before it was followed.
+                    let newcomers = vec![account.clone()];
+                    self.want(Wanted { home: home.clone(), name: node.into(), newcomers, reader: None });
+                }
+                self.announce(account, home, node, state).await;
+            }
             Ok(false) => {}
             Err(error) => tracing::error!(%account, %home, node, %error, "a subscription elsewhere cannot be noted"),
         }
@@ -233,7 +241,7 @@ impl Timeline {
                     self.forget(&entry, Some(&gone)).await?;
                 }
                 let entered = self.take(account, &entry, sent).await?;
-                self.tell(account, &entry, &entered);
+                self.tell(account, &entry, &entered).await;
                 self.concern(account, &entry, &entered).await;
                 if !wanted.is_empty() {
                     self.ask_items(account, home, &node, wanted).await;
@@ -251,9 +259,18 @@ impl Timeline {
     }
 
     /// Tells the clients that read the timeline of new entries.
-    fn tell(&self, account: &BareJid, entry: &Entry, entered: &[Entered]) {
+    pub(super) async fn tell(&self, account: &BareJid, entry: &Entry, entered: &[Entered]) {
         let Some(router) = self.feeder().shared().router.upgrade() else { return };
+        if entered.is_empty() || !router.sessions.any(account.as_str()) {
+            return;
+        }
         for one in entered {
+            // Of whom it blocks it is told nothing, wherever they write.
+            if one.item.publisher != entry.home
+                && self.blocks.is_blocked(account, &Jid::from(&one.item.publisher)).await.unwrap_or(true)
+            {
+                continue;
+            }
             let tail = timeline::notification(&timeline::Entry {
                 id: &one.place.id(),
                 home: &entry.home,
@@ -272,7 +289,7 @@ impl Timeline {
     }
 
     /// Says what new entries mean to the account: that somebody mentions it, or answers or repeats what it wrote.
-    async fn concern(&self, account: &BareJid, entry: &Entry, entered: &[Entered]) {
+    pub(super) async fn concern(&self, account: &BareJid, entry: &Entry, entered: &[Entered]) {
         let Some(router) = self.feeder().shared().router.upgrade() else { return };
         for one in entered {
             let Some(happening) = happenings::arrival(account, &entry.home, &entry.name, &one.item) else { continue };
@@ -310,7 +327,7 @@ impl Timeline {
                 let entry = timeline.feeder().shared().nodes.entry(&home, &node);
                 match timeline.take(&account, &entry, sent.collect()).await {
                     Ok(entered) => {
-                        timeline.tell(&account, &entry, &entered);
+                        timeline.tell(&account, &entry, &entered).await;
                         timeline.concern(&account, &entry, &entered).await;
                     }
                     Err(error) => tracing::error!(%account, %home, %error, "items are not in the timeline"),

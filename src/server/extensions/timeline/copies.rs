@@ -104,7 +104,11 @@ impl Timeline {
             if shared.nodes.subscribers(&held, None, 1).await?.rows.is_empty() {
                 // Nobody follows it any more.
                 let changes = [Change::DeleteNode];
-                last = shared.nodes.commit(&entry, Some(&held), &changes, None, number, self.clock.now()).await?.0;
+                let (_applied, _) =
+                    shared.nodes.commit(&entry, Some(&held), &changes, None, number, self.clock.now()).await?;
+                let mut batch = Batch::new();
+                Timelines::drop_asked(&mut batch, home.as_str(), name);
+                last = shared.timelines.commit(batch).await?;
             }
         }
         drop(turnstile);
@@ -132,6 +136,10 @@ impl Timeline {
             // Its time is given before it is there.
             let reservation = self.feeder().reserve().await?;
             let (held, item) = self.keep(entry, held, one, reservation.time()).await?;
+            if item.sequence <= row.after {
+                // It was here before the account followed.
+                continue;
+            }
             let mut known = shared.timelines.known(account.as_str(), &held.number).await?;
             if known.has(item.sequence) {
                 continue;

@@ -9,8 +9,11 @@
 mod afar;
 mod copies;
 mod feeder;
+mod fill;
+mod gaps;
 mod page;
 mod read;
+mod walk;
 
 pub use feeder::Feeder;
 
@@ -20,6 +23,7 @@ use serde::Deserialize;
 use xmpp::{BareJid, ns};
 
 use self::afar::Overheard;
+use self::gaps::Gaps;
 use crate::config::{Config, ConfigError};
 use crate::extension::{Extension, Kit, Listener, Mount, Pending, Spec, To};
 use crate::extensions::blocking::Blocks;
@@ -41,6 +45,8 @@ pub struct Settings {
     pub merge_followers_min: u64,
     /// Nodes that one account follows.
     pub follows_per_account_max: u64,
+    /// Hours after which nodes elsewhere are asked again for what did not come; 0 is never.
+    pub gaps_hours: u64,
 }
 
 impl Default for Settings {
@@ -50,6 +56,7 @@ impl Default for Settings {
             days_max: 0,
             merge_followers_min: 10_000,
             follows_per_account_max: 5_000,
+            gaps_hours: 12,
         }
     }
 }
@@ -80,6 +87,9 @@ pub struct Timeline {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     overheard: Overheard,
+    gaps: Gaps,
+    /// When the house was opened, in milliseconds: what came before it may have come nowhere.
+    opened: u64,
     contacts: Arc<dyn Contacts>,
     blocks: Arc<Blocks>,
     page_items_max: usize,
@@ -106,6 +116,8 @@ impl Timeline {
             clock: Arc::clone(&kit.clock),
             ids: Arc::clone(&kit.ids),
             overheard: Overheard::default(),
+            gaps: Gaps::default(),
+            opened: kit.clock.now() / 1_000,
             contacts: Arc::clone(contacts),
             blocks: Arc::clone(blocks),
             page_items_max: config.limits.pubsub_page_items_max,
@@ -139,12 +151,22 @@ mod tests;
 impl Listener for Timeline {
     fn minute_passed(&self, _now: Timestamp) -> Pending<()> {
         self.forget_overheard();
-        let feeder = Arc::clone(&self.feeder);
+        let (feeder, timeline) = (Arc::clone(&self.feeder), self.handle());
         Pending::later(async move {
             if let Err(error) = feeder.sweep().await {
                 tracing::error!(%error, "timelines cannot be looked after");
             }
+            if let Some(timeline) = timeline
+                && let Err(error) = timeline.seek().await
+            {
+                tracing::error!(%error, "what is missing in timelines cannot be looked for");
+            }
         })
+    }
+
+    fn server_linked(&self, domain: &str) -> Pending<()> {
+        self.gaps.linked(domain, self.feeder.shared().now());
+        Pending::now(())
     }
 
     fn account_removed(&self, account: &BareJid) -> Pending<()> {

@@ -63,6 +63,7 @@ impl Timeline {
     }
 
     async fn items(&self, account: &BareJid, query: &ItemsQuery) -> Result<Bytes, StanzaError> {
+        self.reader_came(account);
         let broken = |error: Fault| fault("timelines", &error);
         let found = match query {
             ItemsQuery::ByIds(ids) => {
@@ -76,7 +77,7 @@ impl Timeline {
                 let entries_max = usize::try_from(*count).unwrap_or(usize::MAX).min(self.page_items_max);
                 self.read(account, Want { entries_max, ..Want::newest() }).await.map_err(broken)?
             }
-            ItemsQuery::Page(page) => self.read(account, self.want(page)?).await.map_err(broken)?,
+            ItemsQuery::Page(page) => self.read(account, self.part(page)?).await.map_err(broken)?,
         };
         let page = Page {
             first: found.shown.first().map(|shown| shown.place.id()),
@@ -89,7 +90,7 @@ impl Timeline {
     }
 
     /// What a page asks for. Who asks for everything is given the newest, as of any node.
-    fn want(&self, page: &Query) -> Result<Want, StanzaError> {
+    fn part(&self, page: &Query) -> Result<Want, StanzaError> {
         let entries_max = page.size(self.page_items_max);
         let place = |id: &str| Place::parse(id).ok_or_else(|| Refusal::ItemNotFound.to_error());
         let (bound, is_backwards) = match page.start() {

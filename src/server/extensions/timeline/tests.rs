@@ -51,12 +51,16 @@ fn values<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 pub(super) async fn page(who: &Actor<'_>, set: &str) -> (Vec<String>, Vec<String>) {
     let own = who.session.jid.bare();
     let inside = format!("<items node='{}'/><set xmlns='{}'>{set}</set>", ns::TIMELINE, ns::RSM);
-    let answer = who.get(own.as_str(), &inside).await;
+    read_page(&who.get(own.as_str(), &inside).await)
+}
+
+/// The same of an answer.
+pub(super) fn read_page(answer: &str) -> (Vec<String>, Vec<String>) {
     assert!(answer.contains("type='result'"), "{answer}");
-    let (services, nodes) = (values(&answer, "t:service"), values(&answer, "t:node"));
-    let items = values(&answer, "t:item");
+    let (services, nodes) = (values(answer, "t:service"), values(answer, "t:node"));
+    let items = values(answer, "t:item");
     let all = services.iter().zip(&nodes).zip(&items).map(|((home, node), item)| format!("{home} {node} {item}"));
-    let ids = values(&answer, "id").into_iter().filter(|id| id.len() > 36).map(str::to_owned).collect();
+    let ids = values(answer, "id").into_iter().filter(|id| id.len() > 36).map(str::to_owned).collect();
     (ids, all.collect())
 }
 

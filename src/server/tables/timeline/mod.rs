@@ -15,8 +15,10 @@
 //! gives it the same place: whether it was written or is looked for makes no difference to anyone.
 
 mod arrivals;
+mod asked;
 
 pub use arrivals::{Arrivals, Reservation, View};
+pub use asked::{Asked, AskedRow, SEEN_MAX};
 
 use std::sync::Arc;
 
