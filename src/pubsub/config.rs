@@ -137,6 +137,8 @@ pub struct NodeConfig {
     pub notification_type: NotificationType,
     /// `pubsub#itemreply`
     pub itemreply: ItemReply,
+    /// `{urn:chirrup:pubsub:0}full_text`: whether readers may search what it holds (XEP-0431).
+    pub full_text: bool,
     /// `pubsub#subscribe`: whether subscriptions are allowed.
     pub subscribe: bool,
 }
@@ -170,6 +172,7 @@ impl NodeConfig {
             presence_based_delivery: false,
             notification_type: NotificationType::Headline,
             itemreply: ItemReply::Publisher,
+            full_text: false,
             subscribe: true,
         }
     }
@@ -475,6 +478,7 @@ pub static FIELDS: &[Field] = &[
         false
     ),
     boolean_field!("pubsub#subscribe", "Whether subscriptions are allowed", subscribe),
+    boolean_field!("{urn:chirrup:pubsub:0}full_text", "Whether readers may search the items for words", full_text),
 ];
 
 /// Names that are in the specification's form, or an older one, and mean nothing here: collections (XEP-0248),

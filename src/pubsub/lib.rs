@@ -17,6 +17,7 @@ pub mod decide;
 pub mod decision;
 pub mod model;
 pub mod options;
+pub mod order;
 pub mod profile;
 pub mod refusal;
 pub mod request;

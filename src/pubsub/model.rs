@@ -290,6 +290,8 @@ pub struct Limits {
     pub affiliations_per_node_max: u64,
     /// Items, subscriptions, affiliations or nodes in one answer.
     pub page_items_max: u64,
+    /// Items of one node that are put into an order in which they are not kept (XEP-0413).
+    pub sorted_items_max: u64,
     /// Bytes of items in one answer; the first item is always in it.
     pub page_bytes_max: usize,
     /// Items, JIDs or affiliations named in one request.
@@ -315,6 +317,7 @@ impl Default for Limits {
             subscriptions_per_node_max: 1_000_000,
             affiliations_per_node_max: 10_000,
             page_items_max: 100,
+            sorted_items_max: 10_000,
             page_bytes_max: 1 << 20,
             batch_max: 100,
             subscriptions_per_jid_max: 20,

@@ -80,6 +80,8 @@ pub enum Refusal {
     MaxNodesExceeded,
     /// The nodes of this node's creator hold as many items as they may.
     CreatorFull(u64),
+    /// The node has more items than are put into an order other than its own (XEP-0413).
+    TooManyToSort(u64),
     /// More is named in one request than is taken at once.
     BatchTooBig(usize),
     /// Some of the changes asked for are not possible; here is what these entries are now.
@@ -149,7 +151,7 @@ impl Refusal {
             Self::Unsupported(_) => (Cancel, C::FeatureNotImplemented, Some("unsupported")),
             Self::MaxNodesExceeded => (Cancel, C::NotAllowed, Some("max-nodes-exceeded")),
             Self::CreatorFull(_) => (Wait, C::ResourceConstraint, None),
-            Self::BatchTooBig(_) => (Modify, C::PolicyViolation, None),
+            Self::BatchTooBig(_) | Self::TooManyToSort(_) => (Modify, C::PolicyViolation, None),
             Self::Unmodified(_) => (Modify, C::NotAcceptable, None),
             Self::KeptByService => (Cancel, C::NotAllowed, None),
             Self::InvalidAttachments(_) => (Modify, C::BadRequest, Some("invalid-payload")),
@@ -170,6 +172,7 @@ impl Refusal {
             Self::PreconditionNotMet(var) => format!("The node's {var} is not what the publish options ask for."),
             Self::InvalidOptions(why) | Self::BadConfiguration(why) | Self::UnsupportedAccessModel(why) => why.clone(),
             Self::BatchTooBig(batch_max) => format!("At most {batch_max} can be named in one request."),
+            Self::TooManyToSort(max) => format!("Nodes of more than {max} items are read in their own order."),
             Self::TooManyAffiliations(max) => format!("A node has at most {max} affiliations."),
             Self::CreatorFull(max) => format!("The nodes of one creator hold at most {max} items."),
             Self::OneItemOnly => "One item is published or retracted at a time.".to_owned(),

@@ -11,6 +11,7 @@ use xmpp::paging;
 
 use crate::config::{AccessModel, Bound};
 use crate::model::{Affiliation, Home, ItemHead, Limits, Node, NodeName, Subscription, SubscriptionState};
+use crate::order::Order;
 use crate::profile::attachments::{is_attachments, is_kept};
 
 /// Who asks.
@@ -70,6 +71,15 @@ pub enum ItemsQuery {
     Latest(u64),
     /// A page (XEP-0059), by order of publication; ids are ItemIDs. All items are the page with nothing set.
     Page(paging::Query),
+    /// The same in an order that was asked for (XEP-0413); with `newest`, the last so many in that order.
+    Ordered {
+        /// The order.
+        order: Order,
+        /// How many, if it was said that way.
+        newest: Option<u64>,
+        /// The page.
+        page: paging::Query,
+    },
 }
 
 /// What an owner wants of somebody's subscription (section 8.8.2).

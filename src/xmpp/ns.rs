@@ -138,6 +138,12 @@ pub const BOOKMARKS_CONVERSION: &str = "urn:xmpp:bookmarks-conversion:0";
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 /// XEP-0424: Message Retraction, of messages in an archive.
 pub const RETRACT_TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
+/// XEP-0413: Order-By.
+pub const ORDER_BY: &str = "urn:xmpp:order-by:1";
+/// XEP-0462: PubSub Type Filtering.
+pub const TYPE_FILTER: &str = "urn:xmpp:pubsub-filter:0";
+/// XEP-0503: Server-side spaces, the type of their nodes.
+pub const SPACES: &str = "urn:xmpp:spaces:0";
 /// XEP-0431: Full Text Search in MAM.
 pub const FULL_TEXT: &str = "urn:xmpp:fulltext:0";
 /// XEP-0085: Chat State Notifications.

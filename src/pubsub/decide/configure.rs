@@ -82,6 +82,7 @@ pub(super) fn apply(
             return Err(bad("there is no such field"));
         }
     }
+    profile::spaces::complete(config, values);
     amend(config, view.home, node, &view.limits)
 }
 

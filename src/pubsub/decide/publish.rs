@@ -162,6 +162,9 @@ struct Checked {
 
 /// Sections 7.1.3.4 to 7.1.3.7: whether an item is there when it must be, and what it must be.
 fn checked(config: &NodeConfig, node: &str, item: Option<&NewItem>, view: &View) -> Result<Option<Checked>, Refusal> {
+    if profile::takes_no_items(config) {
+        return Err(Refusal::ItemForbidden);
+    }
     let takes_no_item = !config.persist_items && !config.deliver_payloads;
     let item = match item {
         Some(_) if takes_no_item => return Err(Refusal::ItemForbidden),

@@ -10,6 +10,7 @@ use super::{existing, standing};
 use crate::access::{may_read, may_see};
 use crate::decision::{Decision, Reply};
 use crate::model::{NodeName, SubId, Subscription};
+use crate::order::{By, Order};
 use crate::refusal::Refusal;
 use crate::request::{Caller, ItemsQuery, View};
 
@@ -36,6 +37,11 @@ pub(super) fn items(
         && ids.len() > view.limits.batch_max
     {
         return Err(Refusal::BatchTooBig(view.limits.batch_max));
+    }
+    if let ItemsQuery::Ordered { order: Order { by: By::Creation, .. }, .. } = query
+        && node.tally.items > view.limits.sorted_items_max
+    {
+        return Err(Refusal::TooManyToSort(view.limits.sorted_items_max));
     }
     Ok(Decision::reply(Reply::Items(node.name.clone(), query.clone())))
 }

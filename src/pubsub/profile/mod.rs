@@ -6,8 +6,10 @@ pub mod attachments;
 pub mod likes;
 pub mod microblog;
 pub mod social;
+pub mod spaces;
 pub mod tags;
 pub mod uri;
+pub mod words;
 
 use xmpp::ns;
 
@@ -69,6 +71,17 @@ const KINDS: &[(&str, &str, &str)] = &[
     (ns::VCARD4_NODE, "vcard", ns::VCARD4),
 ];
 
+/// XEP-0346: nodes of forms to fill in, and of those that were.
+fn is_form(node: &str) -> bool {
+    node.starts_with("fdp/template/") || node.starts_with("fdp/submitted/")
+}
+
+/// XEP-0508 sections 5.1 and 5.2: nodes that order others, and have no items.
+#[must_use]
+pub fn takes_no_items(config: &NodeConfig) -> bool {
+    matches!(config.payload_type.as_deref(), Some("urn:xmpp:forums:root:0" | "urn:xmpp:forums:category:0"))
+}
+
 /// Whether items of the node are never trimmed by count, whatever anyone configures.
 #[must_use]
 pub fn keeps_everything(node: &str) -> bool {
@@ -80,5 +93,6 @@ pub fn keeps_everything(node: &str) -> bool {
 pub fn takes_payload(node: &str, name: &str, namespace: &str) -> bool {
     let kind = KINDS.iter().find(|(known, ..)| *known == node);
     kind.is_none_or(|(_, wanted, ns)| name == *wanted && namespace == *ns)
+        && (!is_form(node) || name == "x" && namespace == ns::DATA_FORMS)
         && microblog::takes_payload(node, name, namespace)
 }

@@ -6,10 +6,12 @@ mod world;
 use std::collections::BTreeSet;
 
 use pubsub::config::{AccessModel, Bound, NodeFull};
+use pubsub::order::{By, Order};
 use pubsub::profile::attachments::{Attached, Summary, node_of};
 use pubsub::request::{ItemsQuery, NewItem, NewPayload, Relation, Wanted, name};
 use pubsub::{Affiliation, Home, Refusal, Request, Subscription, SubscriptionState, wire};
 use world::{World, bare, form, item, jid, publish};
+use xmpp::paging;
 use xmpp::stanza::{Condition, ErrorType};
 
 const JULIET: &str = "juliet@capulet.lit/balcony";
@@ -51,6 +53,7 @@ fn variant(refusal: &Refusal) -> &'static str {
         Refusal::MaxNodesExceeded => "MaxNodesExceeded",
         Refusal::CreatorFull(_) => "CreatorFull",
         Refusal::BatchTooBig(_) => "BatchTooBig",
+        Refusal::TooManyToSort(_) => "TooManyToSort",
         Refusal::Unmodified(_) => "Unmodified",
         Refusal::Ambiguous => "Ambiguous",
         Refusal::MayNotCreate => "MayNotCreate",
@@ -62,7 +65,7 @@ fn variant(refusal: &Refusal) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 41;
+const VARIANTS: usize = 42;
 
 /// Who asks.
 const OWNER: &str = JULIET;
@@ -404,6 +407,14 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     all.expect(world().ask(OWNER, &twice), ("twice", Refusal::Ambiguous, Modify, C::BadRequest, None));
     let crowd = set((0..101).map(|n| (bare(&format!("a{n}@b.lit")), Some(Affiliation::Member))).collect());
     all.expect(world().ask(OWNER, &crowd), ("a crowd", Refusal::BatchTooBig(100), Modify, C::PolicyViolation, None));
+    let mut unsorted = world();
+    unsorted.limits.sorted_items_max = 0;
+    unsorted.ask(OWNER, &publish("node", "one")).unwrap();
+    let order = Order { by: By::Creation, is_descending: false };
+    let query = ItemsQuery::Ordered { order, newest: None, page: paging::Query::default() };
+    let sorted = Request::Items { node: name("node"), query, subid: None };
+    let case = ("too many to sort", Refusal::TooManyToSort(0), Modify, C::PolicyViolation, None);
+    all.expect(unsorted.ask(OWNER, &sorted), case);
     let mut closed = world();
     closed.limits.affiliations_per_node_max = 0;
     let one = set(vec![(romeo, Some(Affiliation::Member))]);

@@ -13,6 +13,8 @@ use crate::model::{Affiliation, Item, Node, SubId, Subscription, SubscriptionSta
 
 /// The features of a node, besides those the service has (XEP-0060 section 5.3).
 const NODE_FEATURES: &[&str] = &[ns::PUBSUB];
+/// Those of a node that keeps its items: it is an archive (XEP-0442).
+const ARCHIVE_FEATURES: &[&str] = &[ns::ARCHIVE, ns::ARCHIVE_EXTENDED];
 
 /// `<item/>`, in the namespace of its parent, with or without payload.
 pub(super) fn write_item(out: &mut Writer, item: &Item, config: &NodeConfig, has_payload: bool) {
@@ -157,7 +159,9 @@ pub fn node_information(node: &Node, owners: &[BareJid], publishers: &[BareJid])
         out.attr("name", title);
     }
     out.raw(b"/>");
-    for feature in NODE_FEATURES {
+    let archive = ARCHIVE_FEATURES.iter().filter(|_| node.config.persist_items);
+    let search = [ns::FULL_TEXT].into_iter().filter(|_| node.config.persist_items && node.config.full_text);
+    for feature in NODE_FEATURES.iter().chain(archive).copied().chain(search) {
         out.raw(b"<feature").attr("var", feature).raw(b"/>");
     }
     out.element(&metadata_form(node, owners, publishers)).raw(b"</query>");

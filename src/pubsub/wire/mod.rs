@@ -8,11 +8,13 @@ pub mod event;
 mod form;
 pub mod lists;
 pub mod notification;
+mod order;
 mod parse;
 pub mod reply;
 pub mod timeline;
 
 pub use form::{authorization_request, configuration_form};
+pub use order::order;
 pub use parse::{is_cancelled_authorization, parse, parse_authorization, parse_owner};
 
 /// Small pieces of XML, escaped.

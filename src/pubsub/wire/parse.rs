@@ -177,6 +177,7 @@ fn items(pubsub: &Element, items: &Element) -> Result<Request, Refusal> {
     let newest = items.attr("max_items").map(str::parse::<u64>).transpose();
     let newest = newest.map_err(|_| Refusal::Malformed("max_items is not a number."))?;
     let set = pubsub.get_child("set", ns::RSM).is_some();
+    let order = super::order::order(pubsub)?;
     let query = match (newest, set) {
         (Some(newest), false) => ItemsQuery::Latest(newest),
         (newest, _) => {
@@ -186,6 +187,14 @@ fn items(pubsub: &Element, items: &Element) -> Result<Request, Refusal> {
             }
             ItemsQuery::Page(query)
         }
+    };
+    let query = match (order, query) {
+        (None, query) => query,
+        (Some(order), ItemsQuery::Latest(newest)) => {
+            ItemsQuery::Ordered { order, newest: Some(newest), page: paging::Query::default() }
+        }
+        (Some(order), ItemsQuery::Page(page)) => ItemsQuery::Ordered { order, newest: None, page },
+        (Some(_), other) => other,
     };
     Ok(Request::Items { node, query, subid })
 }

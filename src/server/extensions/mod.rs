@@ -90,7 +90,7 @@ pub fn furnish(
         roster::Roster::new(&books, &announcer, &privileges, config),
         presence,
         delivery,
-        archive::Service::new(&archive, &offline, config),
+        archive::Service::new(&archive, &offline, pep.archives(), config),
         offline,
         multicast::Multicast::new(kit, sections.take("multicast")?),
         Arc::new(carbons::Carbons),

@@ -9,7 +9,8 @@
 
 mod configure;
 mod preferences;
-mod request;
+pub(super) mod request;
+pub(super) mod results;
 pub(super) mod retract;
 mod serve;
 pub(super) mod splice;
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use store::{Batch, CommitError, Fault, Store};
 use xmpp::{BareJid, Jid, Stanza};
 
-pub use self::serve::Service;
+pub use self::serve::{Others, Service};
 use super::messages::Ticket;
 use super::roster::Books;
 use crate::config::ConfigError;

@@ -9,11 +9,11 @@ use xmpp::xml::{WithAttribute as _, element_bytes};
 use xmpp::{BareJid, Element, StanzaError, ns};
 
 use super::configure::Configure;
-use super::request::{FORM, Page, Query, SEARCH_FIELDS};
-use super::splice::Wrapping;
+use super::request::{Fields, Page, Query};
+use super::results::Results;
 use super::{Account, Archive, SPEC};
 use crate::config::Config;
-use crate::extension::{Answer, Asked, Bind2, Extension, Listener, Mount, Pending, Reply, Spec, To, fault};
+use crate::extension::{Answer, Asked, Bind2, BoxFuture, Extension, Listener, Mount, Pending, Reply, Spec, To, fault};
 use crate::extensions::messages::Ticket;
 use crate::extensions::offline::Offline;
 use crate::runtime::{Timestamp, rfc3339};
@@ -23,11 +23,18 @@ use crate::tables::archive::{self, Entry, Found, Ledgers, Place, Searched, Span,
 /// Messages that can be asked for by their ids in one query.
 const IDS_MAX: usize = 250;
 
+/// Archives of an account that are not its own: of its nodes.
+pub trait Others: Send + Sync + 'static {
+    /// Answers an IQ about the archive of `node`.
+    fn answer(&self, asked: Asked, query: Element, node: Box<str>) -> BoxFuture<Answer>;
+}
+
 /// Answers for the archives.
 #[expect(missing_debug_implementations, reason = "there is nothing to show")]
 pub struct Service {
     pub(super) archive: Arc<Archive>,
     offline: Arc<Offline>,
+    others: Arc<dyn Others>,
     /// A page is no heavier than this, so that it fits into a mailbox beside other things.
     page_bytes_max: usize,
 }
@@ -35,9 +42,26 @@ pub struct Service {
 impl Service {
     /// Serves `archive`; what it serves need not be delivered from `offline` any more.
     #[must_use]
-    pub fn new(archive: &Arc<Archive>, offline: &Arc<Offline>, config: &Config) -> Arc<Self> {
+    pub fn new(archive: &Arc<Archive>, offline: &Arc<Offline>, others: Arc<dyn Others>, config: &Config) -> Arc<Self> {
         let (archive, offline) = (Arc::clone(archive), Arc::clone(offline));
-        Arc::new(Self { archive, offline, page_bytes_max: config.limits.mailbox_bytes_max / 8 })
+        Arc::new(Self { archive, offline, others, page_bytes_max: config.limits.mailbox_bytes_max / 8 })
+    }
+
+    fn fields(&self) -> Fields {
+        Fields { has_with: true, has_groupchat: true, has_text: self.archive.settings.search, ids_max: IDS_MAX }
+    }
+
+    /// The query, if it is for the account's own archive and the account asks; otherwise the answer.
+    async fn own(&self, asked: Asked) -> Result<(Asked, Element), Answer> {
+        let query = asked.open().map_err(Err)?;
+        if let Some(node) = query.attr("node").map(Box::from) {
+            return Err(self.others.answer(asked, query, node).await);
+        }
+        if !self.archive.settings.enabled {
+            return Err(Err(StanzaError::service_unavailable()));
+        }
+        asked.require_owner().map_err(Err)?;
+        Ok((asked, query))
     }
 
     pub(super) async fn open(&self, account: &BareJid) -> Result<Arc<Account>, StanzaError> {
@@ -45,17 +69,17 @@ impl Service {
     }
 
     async fn form(self: Arc<Self>, asked: Asked) -> Answer {
-        asked.require_owner()?;
-        let bytes = match self.archive.settings.search {
-            true => Bytes::from_static(FORM.as_bytes()),
-            false => FORM.replace(SEARCH_FIELDS, "").into(),
-        };
-        Ok(Reply::Bytes { name: "query", ns: ns::ARCHIVE, bytes })
+        match self.own(asked).await {
+            Ok(_) => Ok(Reply::Bytes { name: "query", ns: ns::ARCHIVE, bytes: self.fields().form(None) }),
+            Err(answer) => answer,
+        }
     }
 
     async fn metadata(self: Arc<Self>, asked: Asked) -> Answer {
-        asked.require_owner()?;
-        Ok(Reply::Element(self.ends(&asked.to).await?.0))
+        match self.own(asked).await {
+            Ok((asked, _)) => Ok(Reply::Element(self.ends(&asked.to).await?.0)),
+            Err(answer) => answer,
+        }
     }
 
     /// The first and the last message there is (XEP-0313 section "Archive Metadata"), and where the last one is.
@@ -84,22 +108,32 @@ impl Service {
     }
 
     async fn query(self: Arc<Self>, asked: Asked) -> Answer {
-        asked.require_owner()?;
+        let (asked, query) = match self.own(asked).await {
+            Ok(own) => own,
+            Err(answer) => return answer,
+        };
         let Some(session) = asked.caller.session.clone() else { return Err(StanzaError::forbidden()) };
-        let query = Query::parse(&asked.open()?, IDS_MAX, self.archive.settings.search)?;
+        let query = Query::parse(&query, &self.fields())?;
         let ledger = self.open(&asked.to).await?;
         let (found, span) = self.find(&ledger, &query).await?;
+        let id = |entry: Option<&Entry>| entry.map(|entry| entry.place.id());
+        let (first, last) = query.ends((id(found.entries.first()), id(found.entries.last())));
+        let is_first = query.page == if query.is_descending { Page::Last } else { Page::First };
         let page = Described {
-            first: found.entries.first().map(|entry| entry.place.id()),
-            last: found.entries.last().map(|entry| entry.place.id()),
-            index: Some(0).filter(|_| query.page == Page::First && !query.is_filtered),
+            first,
+            last,
+            index: Some(0).filter(|_| is_first && !query.is_filtered),
             // What a filter leaves is not counted: that would mean reading all of it.
             count: Some(ledger.size().0).filter(|_| !query.is_filtered),
         };
-        self.hand_over(&session, &asked.to, &query, &found.entries)?;
+        let bytes = found.entries.iter().map(|entry| entry.message.len()).sum();
+        let mut results = Results::new(&asked, query.query_id.as_deref(), (found.entries.len(), bytes));
+        for entry in &found.entries {
+            results.push((&entry.place.id(), entry.place.time), &entry.message);
+        }
+        results.hand_over(&asked, None, query.is_flipped)?;
         if query.with.is_none() && query.ids.is_none() && query.text.is_none() && query.max != Some(0) {
-            let is_from_end = matches!(query.page, Page::Last | Page::Before(_));
-            self.was_read(&session, &asked.to, (&found, span, is_from_end)).await;
+            self.was_read(&session, &asked.to, (&found, span, query.is_from_end())).await;
         }
         let complete = found.is_complete.then_some("true");
         let fin = Element::builder("fin", ns::ARCHIVE).attribute("complete", complete).append(page.to_element());
@@ -107,13 +141,13 @@ impl Service {
     }
 
     /// What a query is for, and where it was looked for.
-    async fn find(&self, ledger: &Account, query: &Query) -> Result<(Found, Span), StanzaError> {
+    async fn find(&self, ledger: &Account, query: &Query<Place>) -> Result<(Found, Span), StanzaError> {
         let ledgers = &self.archive.ledgers;
         for anchor in &query.anchors {
             let held = ledgers.get(ledger, *anchor).await.map_err(|error| broken(&error))?;
             held.ok_or_else(StanzaError::item_not_found)?;
         }
-        let mut span = query.span.since(self.archive.keep(ledger).since);
+        let mut span = query.span().since(self.archive.keep(ledger).since);
         let is_from_end = match query.page {
             Page::First => false,
             Page::Last => true,
@@ -167,40 +201,6 @@ impl Service {
         }
     }
 
-    /// Puts the results into the mailbox of `session`.
-    fn hand_over(
-        &self,
-        session: &Session,
-        account: &BareJid,
-        query: &Query,
-        entries: &[Entry],
-    ) -> Result<(), StanzaError> {
-        let to = session.jid.clone().into();
-        let wrapping = Wrapping::new(&to, account.as_str(), query.query_id.as_deref());
-        let bytes = entries.iter().map(|entry| wrapping.len() + entry.message.len()).sum();
-        if entries.len() > 1 && !session.mailbox.has_room(bytes) {
-            return Err(StanzaError::resource_constraint().with_text("read what was sent before"));
-        }
-        let mut out = Vec::with_capacity(bytes);
-        let mut ends = Vec::with_capacity(entries.len());
-        let mut push = |entry: &Entry| {
-            wrapping.push(&mut out, entry.place, &entry.message);
-            ends.push(out.len());
-        };
-        if query.is_flipped {
-            entries.iter().rev().for_each(&mut push)
-        } else {
-            entries.iter().for_each(&mut push)
-        }
-        let page = Bytes::from(out);
-        let mut start = 0;
-        for end in ends {
-            session.deliver(page.slice(start..end));
-            start = end;
-        }
-        Ok(())
-    }
-
     /// Notes how far the session knows its archive, so that offline messages don't tell it again.
     async fn was_read(&self, session: &Session, account: &BareJid, (found, span, is_from_end): (&Found, Span, bool)) {
         let first = found.entries.first().map_or(span.from, |entry| entry.place);
@@ -252,7 +252,8 @@ impl Listener for Service {
 impl Bind2 for Service {
     fn bound(&self, session: &Arc<Session>, _: Option<&Element>) -> Pending<Option<Bytes>> {
         let (archive, offline) = (Arc::clone(&self.archive), Arc::clone(&self.offline));
-        let (service, session) = (Self { archive, offline, ..*self }, Arc::clone(session));
+        let others = Arc::clone(&self.others);
+        let (service, session) = (Self { archive, offline, others, ..*self }, Arc::clone(session));
         Pending::later(async move {
             let (ends, last) = service.ends(&session.jid.bare()).await.ok()?;
             // Whoever is told where the archive ends reads it so far, and needs nothing of that twice. What comes
@@ -269,10 +270,14 @@ impl Extension for Service {
     }
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
+        at.iq_set(To::ACCOUNT, ("query", ns::ARCHIVE), &self, Self::query);
+        at.iq_get(To::ACCOUNT, ("query", ns::ARCHIVE), &self, Self::form);
+        at.iq_get(To::ACCOUNT, ("metadata", ns::ARCHIVE), &self, Self::metadata);
+        if !self.archive.settings.enabled {
+            // Nodes have archives nevertheless, and say so themselves.
+            at.unfeature(To::ACCOUNT, ns::ARCHIVE);
+        }
         if self.archive.settings.enabled {
-            at.iq_set(To::ACCOUNT, ("query", ns::ARCHIVE), &self, Self::query);
-            at.iq_get(To::ACCOUNT, ("query", ns::ARCHIVE), &self, Self::form);
-            at.iq_get(To::ACCOUNT, ("metadata", ns::ARCHIVE), &self, Self::metadata);
             at.iq_get(To::ACCOUNT, ("prefs", ns::ARCHIVE), &self, Self::preferences);
             at.iq_set(To::ACCOUNT, ("prefs", ns::ARCHIVE), &self, Self::prefer);
             at.bind2(ns::ARCHIVE, false, Arc::<Self>::clone(&self));

@@ -61,12 +61,12 @@ impl Wrapping {
         self.before.len() + 224
     }
 
-    /// Appends the result for `message` at `place`.
-    pub(in crate::extensions) fn push(&self, out: &mut Vec<u8>, place: Place, message: &[u8]) {
+    /// Appends the result for `message`, which is known by `id` and came at `time`.
+    pub(in crate::extensions) fn push(&self, out: &mut Vec<u8>, (id, time): (&str, Timestamp), message: &[u8]) {
         out.extend_from_slice(&self.before);
-        out.extend_from_slice(place.id().as_bytes());
+        out.extend_from_slice(id.as_bytes());
         out.extend_from_slice(b"'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='");
-        out.extend_from_slice(rfc3339(place.time).as_bytes());
+        out.extend_from_slice(rfc3339(time).as_bytes());
         out.extend_from_slice(b"'/>");
         push_forwarded(out, message);
         out.extend_from_slice(b"</forwarded></result></message>");
@@ -116,7 +116,7 @@ mod tests {
         let mut out = Vec::new();
         Wrapping::new(&jid, "juliet@capulet.com", Some("<q>")).push(
             &mut out,
-            PLACE,
+            (&PLACE.id(), PLACE.time),
             b"<message to='a'><body>x</body></message>",
         );
         let expected = format!(

@@ -6,6 +6,7 @@ use pubsub::access::{Standing, may_see};
 use pubsub::config::AccessModel;
 use pubsub::profile::attachments::is_kept;
 use pubsub::request::{Relation, effective};
+use pubsub::wire::lists;
 use pubsub::{Caller, Home, Limits, Refusal, Request};
 use store::Fault;
 use xmpp::form::{Field, FieldType, Form, FormType};
@@ -13,6 +14,7 @@ use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Element, StanzaError};
 
 use super::serve::Failure;
+use super::types::Types;
 use super::{Pep, home_of};
 use crate::extension::{self, BoxFuture, fault};
 use crate::extensions::timeline::Timeline;
@@ -20,6 +22,8 @@ use crate::tables::nodes::Held;
 
 /// Nodes looked at for one answer, whether they may be seen or not.
 const NODES_READ_MAX: usize = 2_000;
+/// The same where only some types are asked for.
+const NODES_FILTERED_MAX: usize = 10_000;
 
 impl extension::Discoverable for PepHandle {
     fn may_discover(&self, caller: extension::Caller, account: BareJid) -> BoxFuture<Result<(), StanzaError>> {
@@ -54,13 +58,14 @@ impl extension::Discoverable for PepHandle {
             let page = Query::parse(&query)
                 .map_err(|bad| StanzaError::bad_request().with_text(bad.to_string()))?
                 .unwrap_or_default();
-            let request = match node {
-                Some(node) => Request::NodeItems { node: (*node).into(), page },
-                None => {
-                    pep.may_discover(&caller, &account).await?;
-                    Request::Nodes { page }
-                }
+            let Some(node) = node else {
+                pep.may_discover(&caller, &account).await?;
+                let types = Types::parse(&query)?;
+                let (nodes, set) = pep.nodes_seen(&account, &caller, &page, &types).await?;
+                let rows = nodes.iter().map(|held| (&*held.node.name, held.node.config.title.as_deref()));
+                return opened(&lists::nodes(&account, rows, set.as_ref()));
             };
+            let request = Request::NodeItems { node: (*node).into(), page };
             pep.discover(&caller, &account, &request).await
         })
     }
@@ -87,7 +92,8 @@ impl Pep {
         if relation.sees_presence {
             return Ok(());
         }
-        let seen = self.nodes_seen(account, caller, &Query { max: Some(1), ..Query::default() }).await;
+        let one = Query { max: Some(1), ..Query::default() };
+        let seen = self.nodes_seen(account, caller, &one, &Types::ALL).await;
         match seen {
             Ok((nodes, _)) if !nodes.is_empty() => Ok(()),
             Ok(_) => Err(hidden()),
@@ -103,8 +109,7 @@ impl Pep {
         request: &Request,
     ) -> Result<Vec<Element>, StanzaError> {
         let Some(query) = self.read(account, caller, request).await? else { return Ok(Vec::new()) };
-        let query = xmpp::xml::parse_element(&query, "").map_err(|_| StanzaError::internal_server_error())?;
-        Ok(query.children().cloned().collect())
+        opened(&query)
     }
 
     /// The nodes of an account or service that the caller may know of, in the order of their names.
@@ -113,6 +118,7 @@ impl Pep {
         account: &BareJid,
         caller: &Caller,
         query: &Query,
+        types: &Types,
     ) -> Result<(Vec<Held>, Option<Page>), Failure> {
         let size = query.size(usize::try_from(self.limits.page_items_max).unwrap_or(usize::MAX));
         let mut after: Option<Box<str>> = match query.start() {
@@ -128,13 +134,16 @@ impl Pep {
         let mut seen = Vec::new();
         let mut read = 0;
         let mut is_complete = false;
-        while seen.len() < size && read < NODES_READ_MAX && !is_complete {
+        let read_max = if types.is_all() { NODES_READ_MAX } else { NODES_FILTERED_MAX };
+        while seen.len() < size && read < read_max && !is_complete {
             let page = self.listed_nodes(account, after.as_deref(), 200).await?;
             is_complete = page.len() < 200;
             for held in page {
                 read += 1;
                 after = Some(Box::from(&*held.node.name));
-                if self.is_seen(account, caller, &held, &relation).await? {
+                if types.has(held.node.config.payload_type.as_deref())
+                    && self.is_seen(account, caller, &held, &relation).await?
+                {
                     seen.push(held);
                 }
                 if seen.len() == size {
@@ -144,9 +153,11 @@ impl Pep {
             }
         }
         let is_page = *query != Query::default() || !is_complete;
+        let looked_at = after.map(String::from).filter(|_| !is_complete && size > 0);
         let set = is_page.then(|| Page {
-            first: seen.first().map(|held| held.node.name.to_string()),
-            last: seen.last().map(|held| held.node.name.to_string()),
+            // Where nothing was found so far, it goes on behind what was looked at.
+            first: seen.first().map(|held| held.node.name.to_string()).or(looked_at.clone()),
+            last: seen.last().map(|held| held.node.name.to_string()).or(looked_at),
             index: None,
             count: None,
         });
@@ -178,6 +189,12 @@ impl Pep {
         let affiliation = effective(home_of(account), account, &caller.bare, stored);
         Ok(may_see(config, &Standing { affiliation, is_subscribed: false, relation }).is_ok())
     }
+}
+
+/// The children of an answer that is written already.
+fn opened(query: &[u8]) -> Result<Vec<Element>, StanzaError> {
+    let query = xmpp::xml::parse_element(query, "").map_err(|_| StanzaError::internal_server_error())?;
+    Ok(query.children().cloned().collect())
 }
 
 /// What publishers should know beforehand, as a form of the domain's disco#info (XEP-0128).

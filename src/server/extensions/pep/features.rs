@@ -45,9 +45,14 @@ pub(super) const COMMON: &[&str] = &[
     "http://jabber.org/protocol/pubsub#subscription-notifications",
     "http://jabber.org/protocol/pubsub#subscription-options",
     super::pending::GET_PENDING,
+    ns::ARCHIVE_EXTENDED,
     ns::ATTACHMENTS,
+    ns::ORDER_BY,
+    "urn:xmpp:order-by:1@http://jabber.org/protocol/pubsub",
+    "urn:xmpp:order-by:1@urn:xmpp:mam:2",
     ns::RSM,
     ns::SOCIAL_FEED,
+    ns::TYPE_FILTER,
     ns::MICROBLOG,
 ];
 

@@ -12,6 +12,7 @@ use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Jid};
 
 use super::serve::Failure;
+use super::types::Types;
 use super::{Pep, home_of, public};
 use crate::tables::nodes::{Entry, Held, Nodes};
 
@@ -19,12 +20,12 @@ use crate::tables::nodes::{Entry, Held, Nodes};
 const SMALL_ROWS: u64 = 10;
 
 /// Items and which part of the node they are.
-struct Found {
-    items: Vec<Arc<Item>>,
+pub(super) struct Found {
+    pub(super) items: Vec<Arc<Item>>,
     /// The position of the first, where that is known without counting.
-    index: Option<u64>,
+    pub(super) index: Option<u64>,
     /// Whether to say which part it is: the asker asked by page, or there is more.
-    is_page: bool,
+    pub(super) is_page: bool,
 }
 
 impl Pep {
@@ -49,12 +50,8 @@ impl Pep {
             }
         };
         let decision = decide(&view, caller, request, self.now())?;
-        if let (Request::Items { node, .. }, Some(held)) = (request, &held)
-            && **node == *public::SUBSCRIPTIONS
-            && held.node.tally.items == 0
-        {
-            // Who has nothing public is as who is not there.
-            return Err(Refusal::ItemNotFound.into());
+        if let (Request::Items { .. }, Some(held)) = (request, &held) {
+            public::is_there(held)?;
         }
         let reply = match render(&decision.reply, home_of(home)) {
             Rendered::Empty => return Ok(None),
@@ -79,7 +76,7 @@ impl Pep {
                 self.own_affiliations(home, caller, node.as_deref(), held).await?
             }
             (Reply::Nodes(page), ..) => {
-                let (nodes, set) = self.nodes_seen(home, caller, page).await?;
+                let (nodes, set) = self.nodes_seen(home, caller, page, &Types::ALL).await?;
                 let rows = nodes.iter().map(|held| (&*held.node.name, held.node.config.title.as_deref()));
                 lists::nodes(home, rows, set.as_ref())
             }
@@ -92,7 +89,7 @@ impl Pep {
         StorePage { rows_max: rows, bytes_max: self.limits.page_bytes_max }
     }
 
-    fn page_max(&self) -> usize {
+    pub(super) fn page_max(&self) -> usize {
         usize::try_from(self.limits.page_items_max).unwrap_or(usize::MAX)
     }
 
@@ -106,6 +103,7 @@ impl Pep {
                 Found { index: held.node.tally.items.checked_sub(items.len() as u64), items, is_page: true }
             }
             ItemsQuery::Page(page) => self.page(entry, held, page).await?,
+            ItemsQuery::Ordered { order, newest, page } => self.ordered(entry, held, *order, (*newest, page)).await?,
         };
         let now = self.now();
         let config = &held.node.config;

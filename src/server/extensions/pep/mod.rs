@@ -5,6 +5,7 @@
 //! discovery of accounts and their nodes (`discovery`), and removes what has expired.
 
 mod approval;
+mod archives;
 mod contacts;
 mod discovery;
 mod ensemble;
@@ -15,12 +16,14 @@ mod last;
 mod likes;
 mod lists;
 mod notified;
+mod order;
 mod pending;
 mod public;
 mod serve;
 mod service;
 pub mod step;
 mod tags;
+mod types;
 
 pub use contacts::Rosters;
 pub use public::is_public;
@@ -55,6 +58,8 @@ pub struct Pep {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     limits: Limits,
+    /// A page of results is no heavier than this, so that it fits into a mailbox beside other things.
+    results_bytes_max: usize,
     hosting: Hosting,
     mirrors: Vec<Arc<dyn step::Mirror>>,
     /// Held by who changes several of an account's nodes at once.
@@ -74,11 +79,18 @@ static SPEC: Spec = Spec {
         Xep::partial(59, "1.0"),
         Xep::partial(60, "1.30.0"),
         Xep::partial(163, "1.2.2"),
+        Xep::complete(222, "1.0"),
         Xep::complete(223, "1.1.1"),
         Xep::partial(277, "0.6.5"),
+        Xep::complete(346, "0.2"),
+        Xep::complete(413, "0.2.1"),
+        Xep::complete(442, "0.2.0"),
         Xep::partial(470, "0.2.0"),
+        Xep::complete(462, "0.1.1"),
         Xep::partial(472, "0.2.1"),
         Xep::complete(501, "0.2.0"),
+        Xep::complete(503, "0.3.0"),
+        Xep::complete(508, "0.1.0"),
     ],
     config: service::EXAMPLE,
 };
@@ -122,6 +134,7 @@ impl Pep {
             clock,
             ids,
             limits,
+            results_bytes_max: bounds.mailbox_bytes_max / 8,
             hosting,
             mirrors,
             turns,
@@ -133,6 +146,12 @@ impl Pep {
         });
         likes::storms::watch(&pep, bell);
         pep
+    }
+
+    /// Who answers for the archives of nodes.
+    #[must_use]
+    pub fn archives(self: &Arc<Self>) -> Arc<dyn super::archive::Others> {
+        Arc::new(archives::Handle(Arc::clone(self)))
     }
 
     /// The bounds in a home of that kind.

@@ -12,6 +12,7 @@ use xmpp::{BareJid, Element, StanzaError, ns};
 use super::serve::Failure;
 use super::{Pep, home_of};
 use crate::extension::fault;
+use crate::tables::nodes::Held;
 
 /// Whose items are what an account publicly subscribed to.
 pub(super) const SUBSCRIPTIONS: &str = "urn:xmpp:pps:subscriptions:0";
@@ -37,6 +38,12 @@ pub(super) fn may_ask(request: &Request) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Who has nothing public is as who is not there.
+pub(super) fn is_there(held: &Held) -> Result<(), Refusal> {
+    let is_empty = *held.node.name == *SUBSCRIPTIONS && held.node.tally.items == 0;
+    if is_empty { Err(Refusal::ItemNotFound) } else { Ok(()) }
 }
 
 /// Whether a request to subscribe says that it is public.

@@ -150,10 +150,15 @@ impl Pep {
     /// Mounts the services, each an item of its host.
     pub(super) fn mount_services(self: &Arc<Self>, at: &mut Mount) {
         at.identity(To::SERVICE, Identity { category: "pubsub", type_: "service", name: "" });
+        // XEP-0346 section 4: forms are offered and filled in at nodes like others.
+        at.identity(To::SERVICE, Identity { category: "pubsub", type_: "urn:xmpp:fdp:0", name: "" });
         at.iq_get(To::SERVICE, ("pubsub", ns::PUBSUB), self, Self::get);
         at.iq_set(To::SERVICE, ("pubsub", ns::PUBSUB), self, Self::set);
         at.iq_get(To::SERVICE, ("pubsub", ns::PUBSUB_OWNER), self, Self::get_owner);
         at.iq_set(To::SERVICE, ("pubsub", ns::PUBSUB_OWNER), self, Self::set_owner);
+        at.iq_set(To::SERVICE, ("query", ns::ARCHIVE), self, Self::archive_of_service);
+        at.iq_get(To::SERVICE, ("query", ns::ARCHIVE), self, Self::archive_of_service);
+        at.iq_get(To::SERVICE, ("metadata", ns::ARCHIVE), self, Self::archive_of_service);
         at.command(To::ACCOUNT | To::SERVICE, Arc::new(pending::GetPending(Arc::clone(self))));
         at.unfeature(To::SERVICE, ns::PUBSUB_OWNER);
         for feature in features::COMMON {

@@ -7,6 +7,7 @@
 //! have very many followers, `page` answers who asks for items. `xeps/chirrup-timeline.md` is the protocol.
 
 mod afar;
+mod archive;
 mod copies;
 mod feeder;
 mod fill;

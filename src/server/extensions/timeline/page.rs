@@ -16,7 +16,9 @@ use crate::extension::{Answer, Asked, Reply, fault};
 use crate::tables::timeline::Place;
 
 /// Entries that can be asked for by their ids in one request.
-const IDS_MAX: usize = 100;
+pub(super) const IDS_MAX: usize = 100;
+/// Why a timeline is not read in another order.
+pub(super) const NO_ORDER: &str = "A timeline is in the order of arrival, and has no other.";
 
 impl Timeline {
     /// Answers a request about the node.
@@ -58,6 +60,8 @@ impl Timeline {
             identity.attribute("type", "leaf").attribute("name", "Timeline").build(),
             feature(ns::PUBSUB),
             feature(ns::RSM),
+            feature(ns::ARCHIVE),
+            feature(ns::ARCHIVE_EXTENDED),
             feature(ns::TIMELINE),
         ]
     }
@@ -78,6 +82,8 @@ impl Timeline {
                 self.read(account, Want { entries_max, ..Want::newest() }).await.map_err(broken)?
             }
             ItemsQuery::Page(page) => self.read(account, self.part(page)?).await.map_err(broken)?,
+            // There is one order: that of arrival.
+            ItemsQuery::Ordered { .. } => return Err(Refusal::Malformed(NO_ORDER).to_error()),
         };
         let page = Page {
             first: found.shown.first().map(|shown| shown.place.id()),
@@ -109,6 +115,7 @@ impl Timeline {
         let (Some(sequence), true) = (place.sequence.checked_sub(1), place.time < u64::MAX) else { return Ok(None) };
         let want = Want {
             bound: Some(Place { sequence, ..place }),
+            end: None,
             times: (place.time, place.time + 1),
             is_backwards: false,
             entries_max: 1,
@@ -121,7 +128,7 @@ impl Timeline {
 impl Want {
     /// The newest there is; the caller says how many.
     pub(super) fn newest() -> Self {
-        Self { bound: None, times: (0, u64::MAX), is_backwards: true, entries_max: 1 }
+        Self { bound: None, end: None, times: (0, u64::MAX), is_backwards: true, entries_max: 1 }
     }
 }
 

@@ -27,6 +27,8 @@ const FOLLOWS_PAGE: usize = 1_000;
 pub(super) struct Want {
     /// Only what is past this, in the direction of reading.
     pub(super) bound: Option<Place>,
+    /// Only what is before this, in the direction of reading.
+    pub(super) end: Option<Place>,
     /// Only what came at this time or later, in milliseconds, and only what came before the other.
     pub(super) times: (u64, u64),
     /// From the newest on.
@@ -314,16 +316,21 @@ impl Want {
         }
     }
 
-    fn takes(&self, place: &Place) -> bool {
+    pub(super) fn takes(&self, place: &Place) -> bool {
         let is_past = match self.bound {
             None => true,
             Some(bound) if self.is_backwards => *place < bound,
             Some(bound) => *place > bound,
         };
-        is_past && place.time >= self.times.0 && place.time < self.times.1
+        is_past && !self.is_past_the_end(place) && place.time >= self.times.0 && place.time < self.times.1
     }
 
     fn is_past_the_end(&self, place: &Place) -> bool {
-        if self.is_backwards { place.time < self.times.0 } else { place.time >= self.times.1 }
+        match (self.end, self.is_backwards) {
+            (Some(end), true) if *place <= end => true,
+            (Some(end), false) if *place >= end => true,
+            (_, true) => place.time < self.times.0,
+            (_, false) => place.time >= self.times.1,
+        }
     }
 }

@@ -32,6 +32,7 @@ mod guard;
 mod leases;
 mod likes;
 mod load;
+mod order;
 mod recent;
 mod row;
 mod save;
@@ -41,6 +42,7 @@ pub use cache::{Entry, Nodes, NodesLimits};
 pub use guard::Guard;
 pub use leases::Lapsed;
 pub use load::{Created, Follow, Subscribers, SubscriptionRow};
+pub use order::Appeared;
 pub use recent::Recent;
 pub use together::Step;
 

@@ -79,6 +79,13 @@ impl Recent {
         self.items.iter().rev().find(|item| &*item.id == id)
     }
 
+    /// How many items of the node stand before the one at a position, if that is known here.
+    #[must_use]
+    pub fn index_of(&self, sequence: u64) -> Option<u64> {
+        let at = self.items.binary_search_by_key(&sequence, |item| item.sequence).ok()?;
+        u64::try_from(at).ok().filter(|_| self.is_all())
+    }
+
     /// Whether these are all items of the node.
     #[must_use]
     pub fn is_all(&self) -> bool {

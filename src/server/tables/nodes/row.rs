@@ -45,7 +45,9 @@ pub(super) fn read_node(name: &str, row: Bytes) -> Result<(Node, Number), Fault>
     let created = Timestamp(row.u64()?);
     let mut config = NodeConfig::service(0);
     for _ in 0..row.u64()? {
-        let var = format!("pubsub#{}", row.text()?);
+        let var = row.text()?;
+        // What is not of XEP-0060 says its namespace itself.
+        let var = if var.starts_with('{') { var.into() } else { format!("pubsub#{var}") };
         let values = (0..row.u64()?).map(|_| row.text()).collect::<Result<Vec<_>, Fault>>()?;
         let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
         // A field that no longer exists says nothing any more.
@@ -118,6 +120,12 @@ pub(super) fn read_item_head(id: &str, row: Bytes) -> Result<ItemHead, Fault> {
     let mut row = Reader::new(row, FORMAT, WHAT)?;
     let (sequence, published) = (row.u64()?, Timestamp(row.u64()?));
     Ok(ItemHead { sequence, id: id.into(), publisher: bare(&row.text()?)?, published })
+}
+
+/// Where the item is, and when its id was first published.
+pub(super) fn read_item_times(row: Bytes) -> Result<(u64, Timestamp), Fault> {
+    let mut row = Reader::new(row, FORMAT, WHAT)?;
+    Ok((row.u64()?, Timestamp(row.u64()?)))
 }
 
 const DELIVER: u8 = 0b01;
