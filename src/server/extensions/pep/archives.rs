@@ -79,7 +79,11 @@ impl Pep {
         let name = name.ok_or_else(|| Refusal::ItemNotFound.to_error())?;
         let entry = self.nodes.entry(&asked.to, name);
         let held = self.nodes.held(&entry).await.map_err(Failure::from)?;
-        let view = self.view(&entry, held.as_deref(), &request, &caller).await.map_err(Failure::from)?;
+        let mut view = self.view(&entry, held.as_deref(), &request, &caller).await.map_err(Failure::from)?;
+        // Whoever has several subscriptions cannot say here by which of them it reads, and need not.
+        if let Some(node) = &mut view.node {
+            node.tally.multiples = 0;
+        }
         decide(&view, &caller, &request, self.now()).map_err(Failure::from)?;
         let held = held.ok_or_else(|| Refusal::ItemNotFound.to_error())?;
         public::is_there(&held).map_err(Failure::from)?;
