@@ -142,7 +142,7 @@ impl Pep {
         if order.is_descending {
             items.reverse();
         }
-        let is_page = newest.is_none() && (*page != Query::default() || !is_complete || is_cut);
+        let is_page = newest.is_some() || *page != Query::default() || !is_complete || is_cut;
         Ok(Found { items, index, is_page })
     }
 }
