@@ -190,14 +190,15 @@ impl Client {
 
     /// Open a stream; answers the features element.
     pub(crate) async fn open(&mut self, domain: &str) -> Res<Vec<u8>> {
-        self.open_with(domain, "").await
+        self.open_as(None, domain, "").await
     }
 
-    /// Open a stream, not waiting for its features before saying `more`; answers them.
-    pub(crate) async fn open_with(&mut self, domain: &str, more: &str) -> Res<Vec<u8>> {
+    /// Open a stream saying who one is, not waiting for its features before saying `more`; answers them.
+    pub(crate) async fn open_as(&mut self, from: Option<&str>, domain: &str, more: &str) -> Res<Vec<u8>> {
         self.framer.reset();
+        let from = from.map(|from| format!(" from='{from}'")).unwrap_or_default();
         self.send(&format!(
-            "<?xml version='1.0'?><stream:stream to='{domain}' xmlns='jabber:client' \
+            "<?xml version='1.0'?><stream:stream{from} to='{domain}' xmlns='jabber:client' \
              xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>{more}"
         ))
         .await?;

@@ -2,7 +2,7 @@
 //! whatever it asks for inline (XEP-0386, XEP-0198 section 9), over TLS sessions that are resumed.
 
 use crate::Res;
-use crate::client::{Client, Mech, Target};
+use crate::client::{Client, Mech, Target, Tls};
 use crate::sasl::{Scram, decode, token, token_is_answered};
 use crate::xml::{attr, find_tag, is, show, text_of};
 
@@ -55,22 +55,25 @@ impl Device {
 
     /// Log in by token, waiting for the stream's features or not; answers `<success/>`.
     pub(crate) async fn by_token(&mut self, inside: &str, waits: bool) -> Res<(Client, Vec<u8>)> {
-        let mut c = Client::reach(&self.t, self.n).await?;
-        // STARTTLS comes between the header and the channel.
-        if self.t.tls == crate::client::Tls::Starttls {
-            c = Client::connect(&self.t, self.n).await?.0;
-        }
+        // STARTTLS comes between two headers.
+        let by_starttls = self.t.tls == Tls::Starttls;
+        let mut c = if by_starttls {
+            Client::connect(&self.t, self.n).await?.0
+        } else {
+            Client::reach(&self.t, self.n).await?
+        };
         let channel = c.exporter()?;
         let first = token(&self.t, self.n, &self.token, &channel)?;
         let inside = format!("<fast xmlns='urn:xmpp:fast:0'/>{inside}");
         let authenticate = self.authenticate(MECHANISM, &first, &inside);
-        if self.t.tls == crate::client::Tls::Starttls {
+        let from = self.t.jid(self.n);
+        if by_starttls {
             c.send(&authenticate).await?;
         } else if waits {
-            c.open(&self.t.domain).await?;
+            c.open_as(Some(&from), &self.t.domain, "").await?;
             c.send(&authenticate).await?;
         } else {
-            c.open_with(&self.t.domain, &authenticate).await?;
+            c.open_as(Some(&from), &self.t.domain, &authenticate).await?;
         }
         let success = succeeded(&mut c).await?;
         let answer = text_of(&success, "additional-data").ok_or("the server has not shown that it has the token")?;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 
 use super::scram::{SALT_BYTES, escape, is_nonce, xor};
-use super::{ChannelBinding, Hash, prepare_password};
+use super::{ChannelBinding, Hash, downgrade, prepare_password};
 
 /// Most iterations a server may ask for: a lying one could otherwise keep us busy for hours.
 pub const ITERATIONS_MAX: u32 = 1_000_000;
@@ -25,6 +25,9 @@ pub enum Distrust {
     Password,
     /// It reported an error in its last message.
     Refused,
+    /// It offered something else than what came to us: somebody between took the better part away (XEP-0474), or it
+    /// speaks another version of TLS than we do (XEP-0515).
+    Downgraded,
 }
 
 impl fmt::Display for Distrust {
@@ -35,6 +38,7 @@ impl fmt::Display for Distrust {
             Self::Signature => "the server could not prove that it knows the password's keys",
             Self::Password => "the password has characters that are not permitted",
             Self::Refused => "the server refused the proof",
+            Self::Downgraded => "what the server offered was changed on the way",
         })
     }
 }
@@ -77,6 +81,8 @@ pub struct ClientExchange {
     nonce: String,
     salted: Option<Salted>,
     verifier: Option<Vec<u8>>,
+    /// What the server should say of what it offered, and of TLS.
+    offer: Option<(String, Option<&'static str>)>,
 }
 
 impl fmt::Debug for ClientExchange {
@@ -112,7 +118,17 @@ impl ClientExchange {
             nonce: nonce.to_owned(),
             salted,
             verifier: None,
+            offer: None,
         }
+    }
+
+    /// What came to us of the server's offer: its mechanisms, its types of channel binding if it announced any, and the
+    /// version of TLS, `1.2` or `1.3`. A server that says what it offered has to say this (XEP-0474, XEP-0515).
+    #[must_use]
+    pub fn with_offer(mut self, mechanisms: &[&str], bindings: Option<&[&str]>, tls: Option<&str>) -> Self {
+        let hash = downgrade::hash(self.hash, mechanisms, bindings);
+        self.offer = Some((hash, tls.and_then(downgrade::version)));
+        self
     }
 
     /// `client-first-message`.
@@ -137,6 +153,16 @@ impl ClientExchange {
         }
         if !is_nonce(nonce) || !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
             return Err(Distrust::Nonce);
+        }
+        if let Some((hash, version)) = &self.offer {
+            let differs = |attribute: &str| match (attribute.strip_prefix("h="), attribute.strip_prefix("t=")) {
+                (Some(said), _) => said != hash,
+                (_, Some(said)) => version.is_some_and(|version| said != version),
+                _ => false,
+            };
+            if attributes.any(differs) {
+                return Err(Distrust::Downgraded);
+            }
         }
         let known = self.salted.take().filter(|known| known.salt == salt && known.iterations == iterations);
         let salted = match known {

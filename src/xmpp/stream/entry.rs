@@ -7,6 +7,7 @@ use super::{Enabled, ResumeFailed, Resumed};
 use crate::sasl::Mechanism;
 use crate::sasl::token::TokenMechanism;
 use crate::stanza::StanzaError;
+use crate::xml::{escape_text, write_attr};
 use crate::{BareJid, Element, FullJid, ns};
 
 /// The longest description of a client's software or device that is kept, in bytes.
@@ -43,6 +44,28 @@ impl UserAgent {
             None => None,
         };
         Some(Self { id, software: text("software"), device: text("device") })
+    }
+}
+
+impl UserAgent {
+    /// Appends `<user-agent/>`; nothing of a client that says nothing of itself.
+    pub(super) fn render_into(&self, out: &mut Vec<u8>) {
+        if *self == Self::default() {
+            return;
+        }
+        out.extend_from_slice(b"<user-agent");
+        if let Some(id) = &self.id {
+            write_attr(out, "id", id);
+        }
+        out.push(b'>');
+        for (name, text) in [("software", &self.software), ("device", &self.device)] {
+            if let Some(text) = text {
+                out.extend_from_slice(["<", name, ">"].concat().as_bytes());
+                escape_text(out, text);
+                out.extend_from_slice(["</", name, ">"].concat().as_bytes());
+            }
+        }
+        out.extend_from_slice(b"</user-agent>");
     }
 }
 

@@ -79,7 +79,13 @@ impl Player {
                 }
                 Event::Bound(_) => return Ok(Self { wire, client, secured, heard: VecDeque::new(), asked: 0 }),
                 Event::Closed(ending) => return Err(ending.to_string()),
-                Event::Stanza(_) => {}
+                // Nothing of it was asked for.
+                Event::Stanza(_)
+                | Event::Resumed(_)
+                | Event::NotResumed(_)
+                | Event::Token(_)
+                | Event::TokenRefused
+                | Event::Acked(_) => {}
             }
         }
     }

@@ -4,6 +4,7 @@
 mod authentication;
 mod binding;
 mod errors;
+mod initiator;
 mod joined;
 mod management;
 mod sasl2;
