@@ -12,6 +12,7 @@ mod certificates;
 mod components;
 mod crowd;
 mod inbound;
+mod nodes;
 mod outbound;
 mod page;
 mod plays;

@@ -6,16 +6,17 @@ use super::caller::Inbound;
 use super::calling::{After, Outbound};
 use super::components::{self, Row};
 use super::plays::{self, Play};
-use super::{crowd, inbound, outbound};
+use super::{crowd, inbound, nodes, outbound};
 use crate::tidy;
 
 const INTRODUCTION: &str = "\
 # Refusals
 
-What other servers and components may try, and what they get. Every row is a test (`tests/refusals`), played against a whole server with
-TLS and certificates of the test's own; this page is generated from the rows by that test, and is not to be edited.
+What other servers, components and strangers may try, and what they get. Every row is a test (`tests/refusals`), played
+against a whole server, with TLS and certificates of the test's own where they matter; this page is generated from the
+rows by that test, and is not to be edited.
 
-In each of them a link with a server that has done nothing wrong stays up, and carries stanzas both ways. `capulet.lit`
+In each of those of servers a link with one that has done nothing wrong stays up, and carries stanzas both ways. `capulet.lit`
 and `rosaline.lit` are ours; the other server says that it is `montague.lit`. *closed* is the end of a stream without an
 error, *cut* the end of a connection without one. Rows that are marked \u{2713} refuse nothing: they show where the line
 is. Policy is as it is by default unless a row says otherwise.
@@ -110,6 +111,17 @@ fn page() -> String {
     for Row { when, told, by, .. } in components::ROWS {
         let kind = if components::IS_STANZA_ERROR.contains(told) { "error" } else { "stream error" };
         writeln!(page, "| {when} | {kind} {told} | {by} |").unwrap();
+        count += 1;
+    }
+    page.push_str(
+        "\n## What strangers try with nodes\n\n`tybalt@montague.lit` is on another server, which has proven who it is. Juliet \
+         has nodes: `wall`, where anyone publishes, `blog`, which anyone reads, `club`, for whom she admits, and `diary`, for \
+         nobody else. What stands on the wall afterwards is part of each row.\n\n| when | at | he is told | by |\n\
+         |---|---|---|---|\n",
+    );
+    for nodes::Row { when, homes, told, by, .. } in nodes::ROWS {
+        let told: Vec<&str> = told.iter().map(|told| if told.is_empty() { "\u{2713}" } else { told }).collect();
+        writeln!(page, "| {when} | {} | {} | {by} |", nodes::at(homes), joined(&told)).unwrap();
         count += 1;
     }
     write!(page, "\n{count} rows.\n").unwrap();

@@ -11,7 +11,8 @@ use crate::access::{may_publish, may_touch};
 use crate::config::{Bound, NodeConfig, NodeFull};
 use crate::decision::{Audience, Change, Decision, Event, Notice, Reply};
 use crate::model::{Affiliation, Home, Item, Node, NodeName};
-use crate::profile;
+use crate::profile::uri::Place;
+use crate::profile::{self, alternate};
 use crate::refusal::Refusal;
 use crate::request::{Caller, NewItem, NewPayload, Values, View};
 use crate::time::Timestamp;
@@ -42,13 +43,14 @@ pub(super) fn publish(
     if let Some(previous) = previous {
         may_touch(standing.affiliation, previous.publisher == caller.bare)?;
     }
+    let (id, payload) = placed(view, name, &node.config, item);
     let item = Item {
         sequence: draft.tally.sequence.saturating_add(1),
-        id: item.id.unwrap_or_else(|| view.fresh.clone()),
+        id,
         publisher: caller.bare.clone(),
         published: previous.map_or(now, |previous| previous.published),
         updated: now,
-        payload: item.payload,
+        payload,
     };
     if keeps_items(&node.config) {
         store(&mut draft, view, item.clone(), previous.map(|previous| previous.sequence))?;
@@ -113,14 +115,8 @@ fn publish_to_new(
     let Some(item) = checked(&node.config, name, item, view)? else {
         return Ok(Decision { changes, reply: Reply::Published { node: name.clone(), id: None }, notices: Vec::new() });
     };
-    let item = Item {
-        sequence: 1,
-        id: item.id.unwrap_or_else(|| view.fresh.clone()),
-        publisher: caller.bare.clone(),
-        published: now,
-        updated: now,
-        payload: item.payload,
-    };
+    let (id, payload) = placed(view, name, &node.config, item);
+    let item = Item { sequence: 1, id, publisher: caller.bare.clone(), published: now, updated: now, payload };
     let reply = Reply::Published { node: name.clone(), id: Some(item.id.clone()) };
     let mut decision = Decision::reply(reply);
     if keeps_items(&node.config) {
@@ -152,6 +148,16 @@ fn is_owner(change: &Change) -> bool {
 /// Whether items stay.
 fn keeps_items(config: &NodeConfig) -> bool {
     config.persist_items && config.max_items != Bound::At(0)
+}
+
+/// The item's id, and its payload as it is kept and told: a post says where it stands.
+fn placed(view: &View, node: &NodeName, config: &NodeConfig, item: Checked) -> (Box<str>, bytes::Bytes) {
+    let id = item.id.unwrap_or_else(|| view.fresh.clone());
+    if !alternate::is_of_posts(node, config) || item.payload.is_empty() {
+        return (id, item.payload);
+    }
+    let place = Place { service: view.address.clone(), node: (**node).into(), item: Some(id.clone()) };
+    (id, alternate::linked(item.payload, &place))
 }
 
 /// An item that fits the node.

@@ -2,6 +2,7 @@
 //!
 //! The engine asks three questions by a node's name; each profile answers for its own.
 
+pub mod alternate;
 pub mod attachments;
 pub mod likes;
 pub mod microblog;

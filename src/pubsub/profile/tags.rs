@@ -3,6 +3,7 @@
 
 use xmpp::jid::BareJid;
 
+use super::alternate;
 use super::uri::Place;
 use crate::config::{AccessModel, Bound, ItemReply, NodeConfig, PublishModel, SendLast};
 use crate::model::{Node, NodeName, Tally};
@@ -56,43 +57,9 @@ pub fn node(service: &BareJid, name: &str, kind: &str, payload_bytes_max: u64, n
 #[must_use]
 pub fn copy(payload: &[u8], place: &Place) -> Option<Vec<u8>> {
     let entry = xmpp::xml::parse_element(payload, "").ok().filter(|entry| entry.is("entry", xmpp::ns::ATOM))?;
-    let leads_there = |link: &xmpp::Element| {
-        link.is("link", xmpp::ns::ATOM)
-            && link.attr("rel").is_none_or(|rel| rel == "alternate")
-            && link.attr("href").and_then(Place::parse).as_ref() == Some(place)
-    };
-    if entry.children().any(leads_there) {
-        return Some(payload.to_vec());
-    }
-    let mut link = format!("<link xmlns='{}' rel='alternate' href='", xmpp::ns::ATOM).into_bytes();
-    xmpp::xml::escape_attr(&mut link, &place.write());
-    link.extend_from_slice(b"'/>");
-    Some(beside(payload, &link))
-}
-
-/// An element with one more at its end. Nothing of what is there is written anew.
-fn beside(payload: &[u8], added: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + added.len() + 32);
-    match payload.strip_suffix(b"/>") {
-        Some(open) => {
-            let name = open.get(1..).unwrap_or_default();
-            let name = name.split(|byte| byte.is_ascii_whitespace() || *byte == b'/').next().unwrap_or_default();
-            out.extend_from_slice(open);
-            out.push(b'>');
-            out.extend_from_slice(added);
-            out.extend_from_slice(b"</");
-            out.extend_from_slice(name);
-            out.push(b'>');
-        }
-        None => {
-            let close = payload.windows(2).rposition(|bytes| bytes == b"</").unwrap_or(payload.len());
-            let (inside, end) = payload.split_at_checked(close).unwrap_or((payload, b""));
-            out.extend_from_slice(inside);
-            out.extend_from_slice(added);
-            out.extend_from_slice(end);
-        }
-    }
-    out
+    let leads_there =
+        alternate::links(&entry).any(|link| link.attr("href").and_then(Place::parse).as_ref() == Some(place));
+    Some(if leads_there { payload.to_vec() } else { alternate::beside(payload, &alternate::link(place)) })
 }
 
 #[cfg(test)]
