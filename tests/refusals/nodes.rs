@@ -209,6 +209,23 @@ pub const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        when: "an entry says that it was written at the end of time, and holds scripts: it is carried as it was sent, and \
+               stands where it was published",
+        asks: &[publish!(
+            "wall",
+            "<item id='b'><entry xmlns='http://www.w3.org/2005/Atom'><title type='xhtml'><div \
+             xmlns='http://www.w3.org/1999/xhtml'><script>alert(1)</script></div></title>\
+             <published>9999-12-31T23:59:59Z</published><updated>0000-01-01T00:00:00Z</updated></entry></item>"
+        )],
+        told: &[""],
+        by: "XEP-0060 12.1",
+        wall: "<item id='a' publisher='juliet@localhost'><t xmlns='urn:example:t'>hers</t></item>\
+               <item id='b' publisher='tybalt@montague.lit'><entry xmlns='http://www.w3.org/2005/Atom'><title \
+               type='xhtml'><div xmlns='http://www.w3.org/1999/xhtml'><script>alert(1)</script></div></title>\
+               <published>9999-12-31T23:59:59Z</published><updated>0000-01-01T00:00:00Z</updated></entry></item>",
+        ..ROW
+    },
+    Row {
         when: "a post is published in another's blog",
         asks: &[publish!(
             "blog",

@@ -105,6 +105,36 @@ fn pages_say_which_play_shows_which_example() {
     }
 }
 
+/// Where the table of features begins in the page of XEP-0060.
+const FEATURES: &str =
+    "| section | feature | support | play at a service | play at an account |\n|---|---|---|---|---|\n";
+
+#[test]
+fn what_is_supported_is_shown_by_plays_that_there_are() {
+    let page = fs::read_to_string(top().join("xeps/xep-0060.md")).unwrap();
+    let (_, table) = page.split_once(FEATURES).expect("the table of features");
+    let plays: BTreeSet<String> = crate::stage::programme().into_iter().map(|(name, _)| name).collect();
+    let mut faults = Vec::new();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [section, feature, support, at_services, at_accounts] = cells[..] else {
+            faults.push(format!("not five cells: {row}"));
+            continue;
+        };
+        let words = [at_services, at_accounts].into_iter().flat_map(|cell| cell.split([',', ' ']));
+        let named: Vec<&str> = words.filter(|word| word.contains('-')).collect();
+        if support.starts_with("yes") && named.is_empty() {
+            faults.push(format!("{section}, {feature}: no play shows it"));
+        }
+        for name in named {
+            if ![format!("0060-{name}.scs"), format!("{name}.scs")].iter().any(|play| plays.contains(play)) {
+                faults.push(format!("{section}, {feature}: there is no play {name}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 #[test]
 fn remarks_are_read() {
     assert_eq!(numbers("s 28, 30 to 33 and 170"), BTreeSet::from([28, 30, 31, 32, 33, 170]));
