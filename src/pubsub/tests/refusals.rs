@@ -496,7 +496,7 @@ fn a_lease_ends_when_it_is_over_and_not_before() {
     let early = pubsub::decide::lapse(&world.node("node").node, &rows, end, pubsub::Timestamp(end.0 - 1));
     assert!(early.changes.is_empty() && early.notices.is_empty());
     // Who is reminded is reminded a day before, and once: what was noted for another end is no more.
-    let day_before = |end: pubsub::Timestamp| pubsub::Timestamp(end.0 - 86_400_000);
+    let day_before = |end: pubsub::Timestamp| pubsub::Timestamp(end.0.saturating_sub(86_400_000));
     let mut later = rows.clone();
     later[0].options.expire = Some(end.plus_seconds(86_400));
     let node = world.node("node").node.clone();
