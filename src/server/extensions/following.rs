@@ -8,13 +8,12 @@ use std::sync::{Arc, Weak};
 
 use pubsub::wire::event::parse_subscribed;
 use pubsub::{Caller, Refusal, Reply as Decided, Request, SubscriptionState};
-use sha1::{Digest as _, Sha1};
 use xmpp::stanza::{Condition, IqType, Kind};
 use xmpp::xml::WithAttribute as _;
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 
 use super::pep::{Pep, is_public};
-use super::timeline::Timeline;
+use super::timeline::{Timeline, item_id};
 use crate::extension::{Answer, Asked, Extension, Kit, Mount, Reply, Spec, To, Xep, fault};
 use crate::router::Router;
 use crate::runtime::start;
@@ -199,12 +198,6 @@ impl Following {
         }
         Ok(Reply::Element(list.build()))
     }
-}
-
-/// XEP-0330, "Item ID generation method".
-fn item_id(service: &BareJid, node: &str, account: &BareJid) -> String {
-    let text = format!("{service}<{node}<{account}");
-    Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Extension for Following {

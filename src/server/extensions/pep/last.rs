@@ -12,7 +12,7 @@ use xmpp::stanza::Condition;
 use xmpp::{BareJid, FullJid, Jid, Stanza};
 
 use super::Pep;
-use super::serve::Failure;
+use super::serve::{Failure, broken};
 use crate::extension::{Listener, Pending, fault};
 use crate::session::Session;
 use crate::session::interest::Interest;
@@ -304,6 +304,10 @@ impl Pep {
                     return;
                 }
             }
+        }
+        if let Err(error) = self.timeline.leave(account).await {
+            let _logged = fault("subscriptions elsewhere", &broken(error));
+            return;
         }
         if let Err(error) = self.resign(&caller).await {
             let _logged = fault("nodes", &error);

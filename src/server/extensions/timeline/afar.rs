@@ -223,7 +223,14 @@ impl Timeline {
         }
         let entry = self.feeder().shared().nodes.entry(home, name);
         // Who does not follow it is told nothing here, whatever it was sent.
-        let Some((_, row)) = self.copied(account, &entry).await? else { return Ok(()) };
+        let row = match self.copied(account, &entry).await? {
+            Some((_, row)) => row,
+            None if matches!(told, Told::Items(..)) && self.adopt(account, home, name).await? => {
+                let Some((_, row)) = self.copied(account, &entry).await? else { return Ok(()) };
+                row
+            }
+            None => return Ok(()),
+        };
         let is_follower = row.state == SubscriptionState::Subscribed;
         match told {
             Told::Items(node, items) if is_follower => {

@@ -14,19 +14,22 @@ mod fill;
 mod gaps;
 mod page;
 mod read;
+mod tenure;
 mod walk;
 
 pub use feeder::Feeder;
+pub use tenure::item_id;
 
 use std::sync::{Arc, Weak};
 
 use serde::Deserialize;
+use xmpp::form::{Field, FieldType, Form, FormType};
 use xmpp::{BareJid, ns};
 
 use self::afar::Overheard;
 use self::gaps::Gaps;
 use crate::config::{Config, ConfigError};
-use crate::extension::{Extension, Kit, Listener, Mount, Pending, Spec, To};
+use crate::extension::{Extension, FormSource, Kit, Listener, Mount, Pending, Spec, To};
 use crate::extensions::blocking::Blocks;
 use crate::fanout::contacts::Contacts;
 use crate::runtime::{Clock, Ids, Timestamp};
@@ -126,6 +129,18 @@ impl Timeline {
         }))
     }
 
+    /// What it bounds, for who asks the domain.
+    fn limits_form(&self) -> FormSource {
+        let settings = self.feeder.shared().settings.clone();
+        let field = |var: &str, value: u64| Field::new(var, FieldType::TextSingle).value(value.to_string());
+        Arc::new(move || {
+            Form::typed(FormType::Result, "urn:chirrup:timeline:limits:0")
+                .with(field("entries_per_account_max", settings.entries_per_account_max))
+                .with(field("follows_per_account_max", settings.follows_per_account_max))
+                .to_element()
+        })
+    }
+
     /// Itself, for tasks.
     fn handle(&self) -> Option<Arc<Self>> {
         self.this.upgrade()
@@ -187,6 +202,7 @@ impl Extension for Timeline {
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
         at.feature(To::ACCOUNT, ns::TIMELINE);
+        at.domain_form(self.limits_form());
         at.events(Arc::<Self>::clone(&self));
         at.listener(self);
     }
