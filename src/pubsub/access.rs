@@ -2,6 +2,8 @@
 //!
 //! Small functions over a [`Standing`], so that every cell of the matrix can be tested.
 
+use std::sync::Arc;
+
 use crate::config::{AccessModel, NodeConfig, PublishModel};
 use crate::model::{Affiliation, Subscription, SubscriptionState};
 use crate::refusal::Refusal;
@@ -114,6 +116,45 @@ pub fn may_touch(affiliation: Affiliation, is_publisher_of_item: bool) -> Result
 /// [`Refusal::Forbidden`].
 pub fn may_own(affiliation: Affiliation) -> Result<(), Refusal> {
     if affiliation == Affiliation::Owner { Ok(()) } else { Err(Refusal::Forbidden) }
+}
+
+/// A node above the one that is asked about (XEP-0496), as it stands to the entity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Above {
+    /// It is there.
+    Node {
+        /// Its configuration.
+        config: Arc<NodeConfig>,
+        /// What the entity is to it: the affiliation in force.
+        affiliation: Affiliation,
+        /// Whether the entity is subscribed to it; looked up where that decides.
+        is_subscribed: bool,
+    },
+    /// It is not there any more: nobody comes past it.
+    Missing,
+}
+
+impl Above {
+    fn ask(&self, relation: &Relation, may: May) -> Result<(), Refusal> {
+        match self {
+            Self::Node { config, affiliation, is_subscribed } => {
+                may(config, &Standing { affiliation: *affiliation, is_subscribed: *is_subscribed, relation })
+            }
+            Self::Missing => Err(Refusal::ItemNotFound),
+        }
+    }
+}
+
+/// One of the questions above.
+type May = fn(&NodeConfig, &Standing<'_>) -> Result<(), Refusal>;
+
+/// Whether all nodes above let the entity through: "to access a node, an entity MUST have access to all parents"
+/// (XEP-0496 section 4.4).
+///
+/// # Errors
+/// The refusal of the first that does not.
+pub fn may_pass(above: &[Above], relation: &Relation, may: May) -> Result<(), Refusal> {
+    above.iter().try_for_each(|above| above.ask(relation, may))
 }
 
 /// Whether the entity may know that the node exists: who may read it, and who may ask to be let in.

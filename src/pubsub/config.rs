@@ -139,8 +139,14 @@ pub struct NodeConfig {
     pub itemreply: ItemReply,
     /// `{urn:chirrup:pubsub:0}full_text`: whether readers may search what it holds (XEP-0431).
     pub full_text: bool,
+    /// `{urn:chirrup:pubsub:0}compare_values`: whether answers with items say values to compare (XEP-0395).
+    pub compare_values: bool,
     /// `pubsub#subscribe`: whether subscriptions are allowed.
     pub subscribe: bool,
+    /// `{urn:xmpp:pubsub-relationships:0}parent`: the node it is below of (XEP-0496).
+    pub parent: Option<Box<str>>,
+    /// `{urn:xmpp:pubsub-relationships:0}link`: the node it belongs to, and goes with (XEP-0496).
+    pub link: Option<Box<str>>,
 }
 
 impl NodeConfig {
@@ -173,7 +179,10 @@ impl NodeConfig {
             notification_type: NotificationType::Headline,
             itemreply: ItemReply::Publisher,
             full_text: false,
+            compare_values: false,
             subscribe: true,
+            parent: None,
+            link: None,
         }
     }
 
@@ -479,6 +488,9 @@ pub static FIELDS: &[Field] = &[
     ),
     boolean_field!("pubsub#subscribe", "Whether subscriptions are allowed", subscribe),
     boolean_field!("{urn:chirrup:pubsub:0}full_text", "Whether readers may search the items for words", full_text),
+    boolean_field!("{urn:chirrup:pubsub:0}compare_values", "Whether items come with values to compare", compare_values),
+    text_field!("{urn:xmpp:pubsub-relationships:0}parent", "The node it is below of", parent),
+    text_field!("{urn:xmpp:pubsub-relationships:0}link", "The node it belongs to", link),
 ];
 
 /// Names that are in the specification's form, or an older one, and mean nothing here: collections (XEP-0248),

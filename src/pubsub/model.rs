@@ -15,6 +15,11 @@ use crate::time::Timestamp;
 /// The NodeID, unique within its home.
 pub type NodeName = Arc<str>;
 
+/// Ties in a line between related nodes (XEP-0496), from any node to the one at the top.
+pub const TIES_MAX: usize = 16;
+/// Nodes that are children of one, and nodes that are linked to one.
+pub const TIED_MAX: usize = 1_000;
+
 /// Where a node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Home {

@@ -68,10 +68,16 @@ pub enum Refusal {
     NodeFull,
     /// The named field of the publish options is not what the node has.
     PreconditionNotMet(String),
+    /// The node's newest item is another than the publisher knows; its value is this (XEP-0395).
+    CompareFailed(Option<Box<str>>),
     /// The publish options or subscription options hold a field or value we do not know.
     InvalidOptions(String),
     /// A configuration value is not possible; the text says which and why.
     BadConfiguration(String),
+    /// The relationship between nodes is not possible (XEP-0496 section 4.2); the text says why.
+    InvalidRelationship(&'static str),
+    /// More nodes are related to one than there may be (XEP-0496).
+    TooManyRelated(usize),
     /// The access model does not exist here; the text says which do.
     UnsupportedAccessModel(String),
     /// The node does not do this; the word is the feature's.
@@ -146,12 +152,14 @@ impl Refusal {
             Self::PayloadTooBig { .. } => (Modify, C::NotAcceptable, Some("payload-too-big")),
             Self::NodeFull => (Cancel, C::Conflict, Some("node-full")),
             Self::PreconditionNotMet(_) => (Cancel, C::Conflict, Some("precondition-not-met")),
+            Self::CompareFailed(_) => (Modify, C::Conflict, Some("precondition-not-met")),
             Self::InvalidOptions(_) => (Modify, C::BadRequest, Some("invalid-options")),
+            Self::InvalidRelationship(_) => (Cancel, C::NotAllowed, Some("invalid-option")),
             Self::UnsupportedAccessModel(_) => (Modify, C::NotAcceptable, Some("unsupported-access-model")),
             Self::Unsupported(_) => (Cancel, C::FeatureNotImplemented, Some("unsupported")),
             Self::MaxNodesExceeded => (Cancel, C::NotAllowed, Some("max-nodes-exceeded")),
             Self::CreatorFull(_) => (Wait, C::ResourceConstraint, None),
-            Self::BatchTooBig(_) | Self::TooManyToSort(_) => (Modify, C::PolicyViolation, None),
+            Self::BatchTooBig(_) | Self::TooManyToSort(_) | Self::TooManyRelated(_) => (Modify, C::PolicyViolation, None),
             Self::Unmodified(_) => (Modify, C::NotAcceptable, None),
             Self::KeptByService => (Cancel, C::NotAllowed, None),
             Self::InvalidAttachments(_) => (Modify, C::BadRequest, Some("invalid-payload")),
@@ -173,13 +181,14 @@ impl Refusal {
             Self::InvalidOptions(why) | Self::BadConfiguration(why) | Self::UnsupportedAccessModel(why) => why.clone(),
             Self::BatchTooBig(batch_max) => format!("At most {batch_max} can be named in one request."),
             Self::TooManyToSort(max) => format!("Nodes of more than {max} items are read in their own order."),
+            Self::TooManyRelated(max) => format!("At most {max} nodes are related to one."),
             Self::TooManyAffiliations(max) => format!("A node has at most {max} affiliations."),
             Self::CreatorFull(max) => format!("The nodes of one creator hold at most {max} items."),
             Self::OneItemOnly => "One item is published or retracted at a time.".to_owned(),
             Self::KeptByService => "This node is kept by the service.".to_owned(),
             Self::AttachmentId => "The id of an attachment is the bare address of who attaches.".to_owned(),
             Self::TooManyReactions => "No further kinds of reactions are counted here.".to_owned(),
-            Self::Malformed(why) | Self::InvalidAttachments(why) => (*why).to_owned(),
+            Self::Malformed(why) | Self::InvalidAttachments(why) | Self::InvalidRelationship(why) => (*why).to_owned(),
             _ => return None,
         })
     }
@@ -194,6 +203,10 @@ impl Refusal {
         }
         if let Self::Moved(uri) = self {
             error = error.with_address(uri.clone());
+        }
+        if let Self::CompareFailed(value) = self {
+            let failed = Element::builder("compare-and-publish-failed", ns::COMPARE_AND_PUBLISH);
+            error = error.with_beside(failed.attribute("cap-id", value.as_deref()).build());
         }
         if let Some(name) = row.specific {
             let feature = if let Self::Unsupported(feature) = self { Some(*feature) } else { None };

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use xmpp::jid::{BareJid, Jid};
 use xmpp::paging;
 
+use crate::access::Above;
 use crate::config::{AccessModel, Bound};
 use crate::model::{Affiliation, Home, ItemHead, Limits, Node, NodeName, Subscription, SubscriptionState};
 use crate::order::Order;
+use crate::decide::is_compared;
 use crate::profile::attachments::{is_attachments, is_kept};
 
 /// Who asks.
@@ -290,6 +292,8 @@ pub struct Needs {
     pub item: Option<Box<str>>,
     /// The head of the node's oldest item.
     pub oldest: bool,
+    /// The head of its newest.
+    pub newest: bool,
     /// What these entities are to the node; at most [`Limits::batch_max`].
     pub entities: Vec<Jid>,
     /// How many nodes there are that count, and whether the caller may create another.
@@ -340,10 +344,14 @@ pub struct View {
     /// Of a node that follows another's access ([`crate::profile::attachments::guard`]): whether the caller is
     /// subscribed to that one, which counts in the place of a subscription to this one.
     pub admitted: Option<bool>,
+    /// The nodes above it (XEP-0496), nearest first.
+    pub above: Vec<Above>,
     /// See [`Needs::item`].
     pub item: Option<ItemHead>,
     /// See [`Needs::oldest`].
     pub oldest: Option<ItemHead>,
+    /// See [`Needs::newest`].
+    pub newest: Option<ItemHead>,
     /// See [`Needs::entities`].
     pub entities: Vec<Entity>,
     /// Nodes of the account, or those the caller created in the service; see [`Needs::creation`].
@@ -372,8 +380,10 @@ impl View {
             relation: Relation::default(),
             subscriptions: Vec::new(),
             admitted: None,
+            above: Vec::new(),
             item: None,
             oldest: None,
+            newest: None,
             entities: Vec::new(),
             nodes: 0,
             may_create: false,
@@ -515,7 +525,8 @@ impl Request {
         // The owner of the home needs no looking up.
         needs.affiliation = !owns_home && !matches!(self, Self::Create { .. });
         match self {
-            Self::Publish { item, .. } => {
+            Self::Publish { item, options, .. } => {
+                needs.newest = options.as_ref().is_some_and(is_compared);
                 needs.subscriptions_of = (!owns_home).then(|| caller.bare.clone());
                 needs.item = item.as_ref().and_then(|item| item.id.clone());
                 needs.creators_items = home == Home::Service && !is_kept(&node.name);

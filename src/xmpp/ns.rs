@@ -140,6 +140,12 @@ pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 pub const RETRACT_TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
 /// XEP-0413: Order-By.
 pub const ORDER_BY: &str = "urn:xmpp:order-by:1";
+/// XEP-0395: Atomically Compare-And-Publish PubSub Items.
+pub const COMPARE_AND_PUBLISH: &str = "urn:xmpp:pubsub:cap:0";
+/// XEP-0496: Pubsub Node Relationships.
+pub const RELATIONSHIPS: &str = "urn:xmpp:pubsub-relationships:0";
+/// XEP-0499: Pubsub Extended Discovery.
+pub const EXTENDED_DISCO: &str = "urn:xmpp:pubsub-ext-disco:0";
 /// XEP-0462: PubSub Type Filtering.
 pub const TYPE_FILTER: &str = "urn:xmpp:pubsub-filter:0";
 /// XEP-0503: Server-side spaces, the type of their nodes.

@@ -5,25 +5,30 @@
 
 mod affiliations;
 mod attach;
+mod compare;
 mod configure;
 mod create;
 mod delete;
 mod expire;
 mod publish;
 mod read;
+mod relate;
 mod retract;
 mod subscribe;
 mod subscribers;
 
 pub use attach::{create_kept, drop_kept, enlist, forget, resummarize};
+pub use compare::{is_compared, value as compare_value};
 pub use configure::amend;
 pub use expire::{expire, lapse};
+pub use relate::{Related, relate};
 
 use xmpp::jid::Jid;
 
-use crate::access::Standing;
+use crate::access::{Standing, may_publish, may_read, may_see};
 use crate::decision::{Audience, Change, Decision, Event, Notice};
 use crate::model::{Affiliation, Node, Subscription, SubscriptionState, Tally};
+use crate::profile::attachments::is_attachments;
 use crate::refusal::Refusal;
 use crate::request::{Caller, Request, View};
 use crate::time::Timestamp;
@@ -39,6 +44,7 @@ pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -
         return Err(Refusal::NameTooLong(view.limits.name_bytes_max));
     }
     attach::check(view, caller, request)?;
+    check_above(view, request)?;
     match request {
         Request::Publish { node, item, options } => {
             publish::publish(view, caller, node, item.as_ref(), options.as_ref(), now)
@@ -70,6 +76,21 @@ pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -
         Request::NodeInformation { .. } => read::information(view, caller),
         Request::NodeItems { page, .. } => read::node_items(view, caller, page),
         Request::Nodes { page } => Ok(read::nodes(page)),
+    }
+}
+
+/// XEP-0496 section 4.4: who reads or publishes in a node must be able to do so in all nodes above it.
+fn check_above(view: &View, request: &Request) -> Result<(), Refusal> {
+    let pass = |may| crate::access::may_pass(&view.above, &view.relation, may);
+    match request {
+        Request::Publish { node, .. } if !is_attachments(node) => pass(may_publish),
+        // Who may read an item may attach to it.
+        Request::Publish { .. }
+        | Request::Items { .. }
+        | Request::NodeItems { .. }
+        | Request::Subscribe { .. } => pass(may_read),
+        Request::NodeInformation { .. } | Request::DefaultOptions { .. } => pass(may_see),
+        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::compare::compared;
 use super::configure::{Unknown, check_preconditions};
 use super::{Draft, standing};
 use crate::access::{may_publish, may_touch};
@@ -26,13 +27,16 @@ pub(super) fn publish(
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
     let Some(node) = &view.node else {
-        return publish_to_new(view, caller, name, item, options, now);
+        let options = compared(options, None)?;
+        return publish_to_new(view, caller, name, item, options.as_ref(), now);
     };
     let standing = standing(view, caller);
     may_publish(&node.config, &standing)?;
     // XEP-0470 section 4.2.1: where attachments are published, "publishing options … are ignored".
-    if let Some(options) = options.filter(|_| !profile::attachments::is_attachments(name)) {
-        check_preconditions(&node.config, options, view, name)?;
+    if let Some(options) = options.filter(|_| !profile::attachments::is_attachments(name))
+        && let Some(options) = compared(Some(options), view.newest.as_ref())?
+    {
+        check_preconditions(&node.config, &options, view, name)?;
     }
     let mut draft = Draft::new(node);
     let Some(item) = checked(&node.config, name, item, view)? else {

@@ -6,10 +6,12 @@ mod world;
 use std::collections::BTreeSet;
 
 use pubsub::config::{AccessModel, Bound, NodeFull};
+use pubsub::decide::{Related, relate};
+use pubsub::model::TIED_MAX;
 use pubsub::order::{By, Order};
 use pubsub::profile::attachments::{Attached, Summary, node_of};
 use pubsub::request::{ItemsQuery, NewItem, NewPayload, Relation, Wanted, name};
-use pubsub::{Affiliation, Home, Refusal, Request, Subscription, SubscriptionState, wire};
+use pubsub::{Affiliation, Home, NodeConfig, Refusal, Request, Subscription, SubscriptionState, wire};
 use world::{World, bare, form, item, jid, publish};
 use xmpp::paging;
 use xmpp::stanza::{Condition, ErrorType};
@@ -54,6 +56,9 @@ fn variant(refusal: &Refusal) -> &'static str {
         Refusal::CreatorFull(_) => "CreatorFull",
         Refusal::BatchTooBig(_) => "BatchTooBig",
         Refusal::TooManyToSort(_) => "TooManyToSort",
+        Refusal::CompareFailed(_) => "CompareFailed",
+        Refusal::InvalidRelationship(_) => "InvalidRelationship",
+        Refusal::TooManyRelated(_) => "TooManyRelated",
         Refusal::Unmodified(_) => "Unmodified",
         Refusal::Ambiguous => "Ambiguous",
         Refusal::MayNotCreate => "MayNotCreate",
@@ -65,7 +70,7 @@ fn variant(refusal: &Refusal) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 42;
+const VARIANTS: usize = 45;
 
 /// Who asks.
 const OWNER: &str = JULIET;
@@ -85,6 +90,7 @@ impl Collected {
         let is_wordy = matches!(
             expected,
             Refusal::Malformed(_)
+                | Refusal::InvalidRelationship(_)
                 | Refusal::InvalidAttachments(_)
                 | Refusal::BadConfiguration(_)
                 | Refusal::InvalidOptions(_)
@@ -415,6 +421,19 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     let sorted = Request::Items { node: name("node"), query, subid: None };
     let case = ("too many to sort", Refusal::TooManyToSort(0), Modify, C::PolicyViolation, None);
     all.expect(unsorted.ask(OWNER, &sorted), case);
+    let compared = form(&[("pubsub#prev_item_cap_value", "1")]);
+    let Request::Publish { node, item, .. } = publish("node", "two") else { unreachable!() };
+    let known = Request::Publish { node, item, options: Some(compared) };
+    let case = ("another is newest", Refusal::CompareFailed(None), Modify, C::Conflict, Some("precondition-not-met"));
+    all.expect(world().ask(OWNER, &known), case);
+    let tied = NodeConfig { parent: Some("above".into()), ..NodeConfig::service(0) };
+    let above = Related { line: vec!["above".into()], may_publish: true, ..Related::default() };
+    let many = Related { tied: TIED_MAX, ..above.clone() };
+    let case = ("tied by too many", Refusal::TooManyRelated(TIED_MAX), Modify, C::PolicyViolation, None);
+    all.expect(relate("node", &tied, &many), case);
+    let circle = Related { line: vec!["above".into(), "node".into()], ..above };
+    let case = ("a circle", Refusal::InvalidRelationship(""), Cancel, C::NotAllowed, Some("invalid-option"));
+    all.expect(relate("node", &tied, &circle), case);
     let mut closed = world();
     closed.limits.affiliations_per_node_max = 0;
     let one = set(vec![(romeo, Some(Affiliation::Member))]);

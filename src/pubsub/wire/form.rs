@@ -4,7 +4,7 @@ use xmpp::Element;
 use xmpp::form::{Field as FormField, FieldType, Form, FormType};
 use xmpp::jid::{BareJid, Jid};
 
-use crate::config::{FIELDS, Field, Kind, NodeConfig};
+use crate::config::{FIELDS, Field, Kind, NodeConfig, field};
 use crate::model::{Home, Node, Shows, SubId, SubscriptionOptions};
 use crate::refusal::Refusal;
 use crate::request::Values;
@@ -67,8 +67,22 @@ pub fn configuration_form(config: &NodeConfig, form_type: FormType, home: Home) 
     form.to_element()
 }
 
+/// Which nodes a node is related to (XEP-0499), as a part of its metadata.
+#[must_use]
+pub fn relationships_form(config: &NodeConfig) -> Element {
+    let mut form = Form::typed(FormType::Result, META_DATA);
+    for var in ["{urn:xmpp:pubsub-relationships:0}parent", "{urn:xmpp:pubsub-relationships:0}link"] {
+        let values = field(var).map(|field| (field.get)(config)).filter(|values| !values.is_empty());
+        if let Some(values) = values {
+            form = form.with(FormField::new(var, FieldType::TextSingle).values(values));
+        }
+    }
+    form.to_element()
+}
+
 /// Section 16.4.3: the metadata that disco#info of a node shows.
-pub(super) fn metadata_form(node: &Node, owners: &[BareJid], publishers: &[BareJid]) -> Element {
+#[must_use]
+pub fn metadata_form(node: &Node, owners: &[BareJid], publishers: &[BareJid]) -> Element {
     let text = |var: &str, value: String| FormField::new(var, FieldType::TextSingle).value(value);
     let mut form = Form::typed(FormType::Result, META_DATA);
     for field in FIELDS.iter().filter(|field| field.is_metadata) {

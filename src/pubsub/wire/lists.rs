@@ -8,6 +8,7 @@ use xmpp::paging::Page;
 use super::Writer;
 use super::form::metadata_form;
 use super::reply::open;
+use crate::decide::compare_value;
 use crate::config::{ItemReply, NodeConfig};
 use crate::model::{Affiliation, Item, Node, SubId, Subscription, SubscriptionState};
 
@@ -33,6 +34,8 @@ pub(super) fn write_item(out: &mut Writer, item: &Item, config: &NodeConfig, has
 pub struct Items<'a> {
     out: Writer,
     config: &'a NodeConfig,
+    /// The ids of items and the values to compare them by (XEP-0395), where they are said.
+    values: Vec<(Box<str>, String)>,
 }
 
 impl<'a> Items<'a> {
@@ -41,12 +44,15 @@ impl<'a> Items<'a> {
     pub fn new(node: &str, config: &'a NodeConfig, capacity: usize) -> Self {
         let mut out = Writer::new(capacity + 160);
         open(&mut out, ns::PUBSUB).raw(b"<items").attr("node", node).raw(b">");
-        Self { out, config }
+        Self { out, config, values: Vec::new() }
     }
 
     /// Adds an item.
     pub fn push(&mut self, item: &Item) {
         write_item(&mut self.out, item, self.config, true);
+        if self.config.compare_values {
+            self.values.push((item.id.clone(), compare_value(item.sequence, item.published)));
+        }
     }
 
     /// Bytes written so far.
@@ -64,6 +70,13 @@ impl<'a> Items<'a> {
     /// Ends the list, and says which part of the node it is.
     #[must_use]
     pub fn finish(mut self, page: Option<&Page>) -> Bytes {
+        if !self.values.is_empty() {
+            self.out.raw(b"<cap-v-map").attr("xmlns", ns::COMPARE_AND_PUBLISH).raw(b">");
+            for (id, value) in &self.values {
+                self.out.raw(b"<cap-v-map-entry").attr("item-id", id).attr("cap-value", value).raw(b"/>");
+            }
+            self.out.raw(b"</cap-v-map>");
+        }
         self.out.raw(b"</items>");
         end(&mut self.out, page, b"</pubsub>");
         self.out.into_bytes()
@@ -161,7 +174,8 @@ pub fn node_information(node: &Node, owners: &[BareJid], publishers: &[BareJid])
     out.raw(b"/>");
     let archive = ARCHIVE_FEATURES.iter().filter(|_| node.config.persist_items);
     let search = [ns::FULL_TEXT].into_iter().filter(|_| node.config.persist_items && node.config.full_text);
-    for feature in NODE_FEATURES.iter().chain(archive).copied().chain(search) {
+    let compare = [ns::COMPARE_AND_PUBLISH].into_iter().filter(|_| node.config.compare_values);
+    for feature in NODE_FEATURES.iter().chain(archive).copied().chain(search).chain(compare) {
         out.raw(b"<feature").attr("var", feature).raw(b"/>");
     }
     out.element(&metadata_form(node, owners, publishers)).raw(b"</query>");

@@ -13,7 +13,7 @@ mod parse;
 pub mod reply;
 pub mod timeline;
 
-pub use form::{authorization_request, configuration_form};
+pub use form::{authorization_request, configuration_form, metadata_form, relationships_form};
 pub use order::order;
 pub use parse::{is_cancelled_authorization, parse, parse_authorization, parse_owner};
 

@@ -122,7 +122,7 @@ impl Telling {
                 continue;
             }
             // Who lost access since it subscribed is not told (XEP-0163 section 7.1).
-            if (job.held.guard.is_some() || !matches!(config.access_model, AccessModel::Open | AccessModel::Authorize))
+            if (job.held.is_watched() || !matches!(config.access_model, AccessModel::Open | AccessModel::Authorize))
                 && !self.may_read(job, &to.to_bare()).await?
             {
                 continue;
@@ -194,7 +194,8 @@ impl Telling {
         };
         let is_subscribed = self.nodes.is_admitted(&job.held, entity).await?.unwrap_or(false);
         let standing = Standing { affiliation, is_subscribed, relation: &relation };
-        Ok(may_be_notified(&job.held.node.config, &standing))
+        Ok(may_be_notified(&job.held.node.config, &standing)
+            && self.nodes.lets_pass(home, &job.held, entity, &relation).await?)
     }
 
     async fn tell_implicit(&self, router: &Router, variants: &mut Variants<'_>) -> Result<(), Fault> {

@@ -90,6 +90,8 @@ pub enum Table {
     Hearts = 0x2d,
     /// service, node of comments, author -> the post that says its comments are there.
     CommentedPosts = 0x2e,
+    /// home, node, kind, node -> nothing: which nodes are below it, or belong to it (XEP-0496).
+    NodesBelow = 0x2f,
     /// account, place -> archived message.
     Archive = 0x30,
     /// account, contact, block -> nothing: where messages with the contact are.

@@ -131,6 +131,8 @@ pub struct StanzaError {
     pub text: Option<String>,
     /// What is wrong, in a word of the protocol in question.
     pub specific: Option<Box<Element>>,
+    /// The same in a word of a protocol built upon that one.
+    pub beside: Option<Box<Element>>,
     /// With `gone` and `redirect`, where to: a URI (RFC 6120 sections 8.3.3.5 and 8.3.3.14).
     pub address: Option<Box<str>>,
 }
@@ -139,7 +141,7 @@ impl StanzaError {
     /// A condition with the type that is usual for it.
     #[must_use]
     pub const fn new(condition: Condition) -> Self {
-        Self { type_: condition.usual_type(), condition, text: None, specific: None, address: None }
+        Self { type_: condition.usual_type(), condition, text: None, specific: None, beside: None, address: None }
     }
 
     /// Says it to a person.
@@ -153,6 +155,13 @@ impl StanzaError {
     #[must_use]
     pub fn with_specific(mut self, specific: Element) -> Self {
         self.specific = Some(Box::new(specific));
+        self
+    }
+
+    /// Says it in one more word beside the specific one.
+    #[must_use]
+    pub fn with_beside(mut self, beside: Element) -> Self {
+        self.beside = Some(Box::new(beside));
         self
     }
 
@@ -195,7 +204,7 @@ impl StanzaError {
             escape_text(out, text);
             out.extend_from_slice(b"</text>");
         }
-        if let Some(specific) = &self.specific {
+        for specific in self.specific.iter().chain(&self.beside) {
             write_element(out, specific, ns::CLIENT);
         }
         out.extend_from_slice(b"</error>");
@@ -216,7 +225,7 @@ impl StanzaError {
             crate::xml::set_lang(&mut element, "en");
             error.append_child(element);
         }
-        if let Some(specific) = &self.specific {
+        for specific in self.specific.iter().chain(&self.beside) {
             error.append_child((**specific).clone());
         }
         error
@@ -232,7 +241,8 @@ impl StanzaError {
         let mut error = Self::undefined_condition();
         for child in element.children() {
             if !child.has_ns(ns::STANZA_ERRORS) {
-                error.specific.get_or_insert_with(|| Box::new(child.clone()));
+                let place = if error.specific.is_none() { &mut error.specific } else { &mut error.beside };
+                place.get_or_insert_with(|| Box::new(child.clone()));
             } else if child.name() == "text" {
                 error.text.get_or_insert_with(|| child.text());
             } else if let Some(condition) = Condition::from_name(child.name()) {

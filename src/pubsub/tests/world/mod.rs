@@ -128,6 +128,9 @@ impl World {
             if needs.oldest {
                 view.oldest = stored.items.values().next().map(Self::head);
             }
+            if needs.newest {
+                view.newest = stored.items.values().next_back().map(Self::head);
+            }
             for jid in &needs.entities {
                 let entity = jid.to_bare();
                 view.entities.push(Entity {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pubsub::access::{Standing, may_see};
+use pubsub::access::{Standing, may_pass, may_see};
 use pubsub::config::AccessModel;
 use pubsub::profile::attachments::is_kept;
 use pubsub::request::{Relation, effective};
@@ -14,6 +14,7 @@ use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Element, StanzaError};
 
 use super::serve::Failure;
+use super::extended::Extended;
 use super::types::Types;
 use super::{Pep, home_of};
 use crate::extension::{self, BoxFuture, fault};
@@ -58,13 +59,20 @@ impl extension::Discoverable for PepHandle {
             let page = Query::parse(&query)
                 .map_err(|bad| StanzaError::bad_request().with_text(bad.to_string()))?
                 .unwrap_or_default();
+            let extended = Extended::parse(&query)?;
             let Some(node) = node else {
                 pep.may_discover(&caller, &account).await?;
                 let types = Types::parse(&query)?;
+                if let Some(wanted) = extended {
+                    return Ok(pep.nodes_described(&account, &caller, &wanted, (&page, &types)).await?);
+                }
                 let (nodes, set) = pep.nodes_seen(&account, &caller, &page, &types).await?;
                 let rows = nodes.iter().map(|held| (&*held.node.name, held.node.config.title.as_deref()));
                 return opened(&lists::nodes(&account, rows, set.as_ref()));
             };
+            if let Some(wanted) = extended {
+                return pep.around(&account, &caller, &node, &wanted, &page).await;
+            }
             let request = Request::NodeItems { node: (*node).into(), page };
             pep.discover(&caller, &account, &request).await
         })
@@ -171,23 +179,28 @@ impl Pep {
         held: &Held,
         relation: &Relation,
     ) -> Result<bool, Fault> {
-        let guarded = match is_kept(&held.node.name) {
+        let is_watched = is_kept(&held.node.name) || held.node.config.parent.is_some() || held.node.config.link.is_some();
+        let guarded = match is_watched {
             true => self.nodes.held(&self.nodes.entry(account, &held.node.name)).await?,
             false => None,
         };
-        if guarded.is_none() && is_kept(&held.node.name) {
+        if guarded.is_none() && is_watched {
             return Ok(false);
         }
         let held = guarded.as_deref().unwrap_or(held);
         let config = &held.node.config;
         if caller.bare == *account
-            || config.access_model == AccessModel::Open && held.node.tally.affiliations == 0 && held.guard.is_none()
+            || config.access_model == AccessModel::Open && held.node.tally.affiliations == 0 && !held.is_watched()
         {
             return Ok(true);
         }
         let stored = self.nodes.affiliation(held, &caller.bare).await?;
         let affiliation = effective(home_of(account), account, &caller.bare, stored);
-        Ok(may_see(config, &Standing { affiliation, is_subscribed: false, relation }).is_ok())
+        if may_see(config, &Standing { affiliation, is_subscribed: false, relation }).is_err() {
+            return Ok(false);
+        }
+        let above = self.nodes.above(account, held, &caller.bare).await?;
+        Ok(may_pass(&above, relation, may_see).is_ok())
     }
 }
 

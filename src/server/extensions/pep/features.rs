@@ -46,6 +46,8 @@ pub(super) const COMMON: &[&str] = &[
     "http://jabber.org/protocol/pubsub#subscription-options",
     super::pending::GET_PENDING,
     ns::ARCHIVE_EXTENDED,
+    ns::EXTENDED_DISCO,
+    ns::RELATIONSHIPS,
     ns::ATTACHMENTS,
     ns::ORDER_BY,
     "urn:xmpp:order-by:1@http://jabber.org/protocol/pubsub",

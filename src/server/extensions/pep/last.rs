@@ -232,7 +232,10 @@ impl Pep {
             let stored = self.nodes.affiliation(&held, &who).await?;
             let affiliation = effective(Home::Account, home, &who, stored);
             let standing = Standing { affiliation, is_subscribed: false, relation: &relation };
-            if may_be_notified(config, &standing) && reader.wants(home, name, held.node.tally.version) {
+            if may_be_notified(config, &standing)
+                && reader.wants(home, name, held.node.tally.version)
+                && self.nodes.lets_pass(home, &held, &who, &relation).await?
+            {
                 self.fanout.tell_last_item(&entry, &held, &Jid::from(reader.jid())).await;
             }
         }

@@ -168,7 +168,7 @@ impl Pep {
     ///
     /// Who asks for all items of a node that has more than one answer holds is given the newest, and is told which
     /// part that is (section 6.5.4): whoever does not page wants to see what is new.
-    async fn page(&self, entry: &Entry, held: &Held, query: &Query) -> Result<Found, Failure> {
+    pub(super) async fn page(&self, entry: &Entry, held: &Held, query: &Query) -> Result<Found, Failure> {
         let count = held.node.tally.items;
         let size = query.size(self.page_max());
         let is_all = *query == Query::default();
@@ -292,16 +292,26 @@ impl Pep {
     }
 
     pub(super) async fn node_information(&self, entry: &Entry, held: &Held) -> Result<Bytes, Failure> {
+        let (owners, publishers) = self.owners_and_publishers(&entry.home, held).await?;
+        Ok(lists::node_information(&held.node, &owners, &publishers))
+    }
+
+    /// Who owns a node, and who publishes there, as its metadata says.
+    pub(super) async fn owners_and_publishers(
+        &self,
+        home: &BareJid,
+        held: &Held,
+    ) -> Result<(Vec<BareJid>, Vec<BareJid>), Failure> {
         let listed = self.nodes.affiliations(held, None, self.page_max()).await?;
         let of = |wanted: Affiliation| {
             listed.iter().filter(move |(_, affiliation)| *affiliation == wanted).map(|(bare, _)| bare.clone())
         };
-        let owners: Vec<BareJid> = match home_of(&entry.home) {
-            Home::Account => vec![entry.home.clone()],
+        let owners: Vec<BareJid> = match home_of(home) {
+            Home::Account => vec![home.clone()],
             Home::Service => of(Affiliation::Owner).collect(),
         };
-        let publishers: Vec<BareJid> = owners.iter().cloned().chain(of(Affiliation::Publisher)).collect();
-        Ok(lists::node_information(&held.node, &owners, &publishers))
+        let publishers = owners.iter().cloned().chain(of(Affiliation::Publisher)).collect();
+        Ok((owners, publishers))
     }
 }
 

@@ -10,6 +10,7 @@ mod contacts;
 mod discovery;
 mod ensemble;
 mod expiry;
+mod extended;
 mod features;
 pub(super) mod happenings;
 mod last;
@@ -19,6 +20,7 @@ mod notified;
 mod order;
 mod pending;
 mod public;
+mod relations;
 mod serve;
 mod service;
 pub mod step;
@@ -64,6 +66,8 @@ pub struct Pep {
     mirrors: Vec<Arc<dyn step::Mirror>>,
     /// Held by who changes several of an account's nodes at once.
     turns: Turns,
+    /// Held by who changes how a home's nodes are related.
+    relation_turns: Turns,
     timeline: Arc<Timeline>,
     storms: likes::storms::Storms,
     tagged: TaggedPosts,
@@ -83,11 +87,14 @@ static SPEC: Spec = Spec {
         Xep::complete(223, "1.1.1"),
         Xep::partial(277, "0.6.5"),
         Xep::complete(346, "0.2"),
+        Xep::partial(395, "0.2.0"),
         Xep::complete(413, "0.2.1"),
         Xep::complete(442, "0.2.0"),
         Xep::partial(470, "0.2.0"),
         Xep::complete(462, "0.1.1"),
         Xep::partial(472, "0.2.1"),
+        Xep::complete(496, "0.1.0"),
+        Xep::complete(499, "0.1.0"),
         Xep::complete(501, "0.2.0"),
         Xep::complete(503, "0.3.0"),
         Xep::complete(508, "0.1.0"),
@@ -138,6 +145,7 @@ impl Pep {
             hosting,
             mirrors,
             turns,
+            relation_turns: Turns::default(),
             timeline,
             storms,
             tagged: TaggedPosts::new(Arc::clone(&kit.store)),

@@ -113,6 +113,7 @@ impl Pep {
         self.require_tagged(&asked.to, &caller, &request).await?;
         public::may_ask(&request).map_err(|refusal| refusal.to_error())?;
         if request.is_change() {
+            let _turn = self.relate(&asked.to, &caller, &request).await?;
             let happenings = self.happenings(&asked.to, &caller, &request).await;
             let tagging = self.tagging(&asked.to, &request);
             let subscription = self.subscription_in(&asked, &caller, &request).await?;
@@ -241,6 +242,15 @@ impl Pep {
 
     /// A change that the house itself makes in the caller's name, and tells of.
     pub(super) async fn do_change(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
+        let _turn = match &request {
+            Request::Delete { .. } => self.relate(home, caller, &request).await?,
+            _ => None,
+        };
+        self.delete_one(home, caller, request).await
+    }
+
+    /// The same for who holds the turn of what relates nodes.
+    pub(super) async fn delete_one(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
         let tagging = self.tagging(home, &request);
         let changed = self.change_whole(home, caller, request).await?;
         let reply = changed.reply.clone();
@@ -379,9 +389,11 @@ impl Pep {
         if needs.affiliation {
             view.affiliation = self.nodes.affiliation(held, &caller.bare).await?;
         }
-        if needs.relation {
+        let is_strange = view.home == Home::Account && caller.bare != entry.home;
+        if needs.relation || (is_strange && !held.above.is_empty()) {
             view.relation = self.contacts.relation(&entry.home, &caller.bare).await?;
         }
+        view.above = self.nodes.above(&entry.home, held, &caller.bare).await?;
         view.admitted = self.nodes.is_admitted(held, &caller.bare).await?;
         let rows_max = self.limits.subscriptions_per_jid_max;
         if let Some(bare) = &needs.subscriptions_of {
@@ -392,6 +404,9 @@ impl Pep {
         }
         if needs.oldest {
             view.oldest = self.nodes.oldest(held).await?;
+        }
+        if needs.newest {
+            view.newest = self.nodes.newest(held).await?;
         }
         for jid in needs.entities.iter().take(self.limits.batch_max) {
             let bare = jid.to_bare();

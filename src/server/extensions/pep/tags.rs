@@ -5,7 +5,7 @@
 //! of a node, and for all that is listed once in a while ([`Pep::tend_tags`]); so a crash in between, or a post that went
 //! by the clock, leaves nothing behind for long.
 
-use pubsub::config::{AccessModel, Bound};
+use pubsub::config::Bound;
 use pubsub::decide::{drop_kept, enlist, forget};
 use pubsub::model::ItemHead;
 use pubsub::profile::microblog::{is_comments, is_feed};
@@ -142,7 +142,7 @@ impl Pep {
         let entry = self.nodes.entry(home, node);
         let held = self.nodes.held(&entry).await?.filter(|held| {
             let config = &held.node.config;
-            config.access_model == AccessModel::Open && config.persist_items && config.item_expire == Bound::Max
+            held.is_open() && config.persist_items && config.item_expire == Bound::Max
         });
         let item = match &held {
             Some(_) => self.item_of(home, node, id).await?,

@@ -221,7 +221,7 @@ impl Timeline {
         };
         // It is subscribed, or we would not be here.
         let standing = Standing { affiliation, is_subscribed: true, relation: &relation };
-        Ok(may_be_notified(&held.node.config, &standing))
+        Ok(may_be_notified(&held.node.config, &standing) && nodes.lets_pass(home, held, account, &relation).await?)
     }
 
     /// What an entry shows, if it shows anything.

@@ -335,16 +335,6 @@ impl Nodes {
         }
     }
 
-    /// The head of the oldest item.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn oldest(&self, held: &Held) -> Result<Option<ItemHead>, Fault> {
-        let between = Between { after: 0, before: None };
-        let (items, _) = load::items(self.store.as_ref(), held, between, false, Page::rows(1)).await?;
-        Ok(items.first().map(Item::head))
-    }
-
     /// The stored affiliation of an entity.
     ///
     /// # Errors

@@ -32,11 +32,16 @@ impl Nodes {
     /// When the store fails.
     pub async fn held(&self, entry: &Entry) -> Result<Option<Arc<Held>>, Fault> {
         if !is_kept(&entry.name) {
-            return self.stored(entry).await;
+            return match self.stored(entry).await? {
+                Some(held) => Ok(Some(self.raised(entry, held).await?)),
+                None => Ok(None),
+            };
         }
         let Some(name) = attachments::guard(&entry.home, &entry.name) else { return Ok(None) };
         let Some(held) = self.stored(entry).await? else { return Ok(None) };
-        let Some(guard) = self.stored(&self.entry(&entry.home, &name)).await? else { return Ok(None) };
+        let theirs = self.entry(&entry.home, &name);
+        let Some(guard) = self.stored(&theirs).await? else { return Ok(None) };
+        let guard = self.raised(&theirs, guard).await?;
         Ok(Some(guarded(held, &guard)))
     }
 
@@ -61,11 +66,12 @@ pub(super) fn guarded(held: Arc<Held>, guard: &Held) -> Arc<Held> {
     let (theirs, ours) = (&guard.node.config, &held.node.config);
     let is_same =
         theirs.access_model == ours.access_model && theirs.roster_groups_allowed == ours.roster_groups_allowed;
-    if is_same && held.guard == Some(now) {
+    if is_same && held.guard == Some(now) && held.above == guard.above {
         return held;
     }
     let mut held = Held::clone(&held);
     held.guard = Some(now);
+    held.above.clone_from(&guard.above);
     if !is_same {
         held.node.config = Arc::new(NodeConfig {
             access_model: theirs.access_model,
@@ -86,6 +92,6 @@ impl Held {
     /// A node that is about to be: one that `guard` decides about.
     #[must_use]
     pub fn coming(node: pubsub::Node, number: Number, guard: &Self) -> Arc<Self> {
-        guarded(Arc::new(Self { node, number, floor: 0, guard: None }), guard)
+        guarded(Arc::new(Self { node, number, floor: 0, guard: None, above: Vec::new() }), guard)
     }
 }

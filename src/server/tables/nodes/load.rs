@@ -32,7 +32,7 @@ fn assemble(name: &str, row: Bytes, tally: Bytes) -> Result<Held, Fault> {
     let (mut node, number) = read_node(name, row)?;
     let (tally, floor) = read_tally(tally)?;
     node.tally = tally;
-    Ok(Held { node, number, floor, guard: None })
+    Ok(Held { node, number, floor, guard: None, above: Vec::new() })
 }
 
 /// How many nodes a home has.

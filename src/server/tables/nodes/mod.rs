@@ -19,12 +19,14 @@
 //! number, bare address, resource      -> nothing: the subscription is pending
 //! number, bare address                -> which comment is that person's heart
 //! service, name, author               -> the post that says its comments are there
+//! home, name, 0 or 1, name            -> nothing: the second is a child of the first, or linked to it
 //! ```
 //!
 //! A node's number is drawn when it is created and never used again, so what is left of a deleted node can be cleared
 //! at leisure and is not found by one that takes its name. A publish writes the counters, the item and its id; the
 //! configuration is written when it changes. Items at or below the floor are gone already and wait to be cleared.
 
+mod above;
 mod cache;
 mod clear;
 mod follows;
@@ -38,6 +40,7 @@ mod row;
 mod save;
 mod together;
 
+pub use above::Tie;
 pub use cache::{Entry, Nodes, NodesLimits};
 pub use guard::Guard;
 pub use leases::Lapsed;
@@ -45,6 +48,8 @@ pub use load::{Created, Follow, Subscribers, SubscriptionRow};
 pub use order::Appeared;
 pub use recent::Recent;
 pub use together::Step;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pubsub::Node;
@@ -67,6 +72,9 @@ pub struct Held {
     pub floor: u64,
     /// The node that decides who may read this one, if another does; never stored.
     pub guard: Option<Guard>,
+    /// The nodes above it (XEP-0496), nearest first: who may not read one of them may not read this one. `None` stands
+    /// for one that is gone. Never stored.
+    pub above: Vec<Option<Arc<Held>>>,
 }
 
 const NODE: u8 = 0;
@@ -143,6 +151,10 @@ fn pending_key(number: &Number, jid: &Jid) -> Bytes {
 fn lease_key(end: u64, number: &Number, jid: &Jid) -> Bytes {
     let key = Table::LeaseExpiry.key().u64(end).fixed(number).str(jid.as_bare_str());
     key.str(jid.resource().unwrap_or_default()).build()
+}
+
+fn below_key(home: &str, name: &str, tie: Tie, below: &str) -> Bytes {
+    Table::NodesBelow.key().str(home).str(name).u8(tie as u8).str(below).build()
 }
 
 /// Every row of a table that belongs to a node.

@@ -1,10 +1,12 @@
 //! Items in an order other than that of publication (XEP-0413): by when their ids were first published.
 //!
 //! There is no index for it: almost nobody asks, and everybody who publishes would pay. The heads of a node's items
-//! are small; they are read and sorted, which the engine allows up to a number of items.
+//! are small; they are read and sorted, which the engine allows up to a number of items. Also the ends of the order that
+//! there is.
 
 use std::sync::Arc;
 
+use pubsub::model::ItemHead;
 use pubsub::{Item, Timestamp};
 use store::{Fault, Page};
 
@@ -21,6 +23,28 @@ pub type Appeared = (Timestamp, u64);
 const HEADS_PAGE: usize = 2_000;
 
 impl Nodes {
+    /// The head of the oldest item.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn oldest(&self, held: &Held) -> Result<Option<ItemHead>, Fault> {
+        self.outermost(held, false).await
+    }
+
+    /// The head of the newest item of a node.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn newest(&self, held: &Held) -> Result<Option<ItemHead>, Fault> {
+        self.outermost(held, true).await
+    }
+
+    async fn outermost(&self, held: &Held, is_newest: bool) -> Result<Option<ItemHead>, Fault> {
+        let between = Between { after: 0, before: None };
+        let (items, _) = load::items(self.store.as_ref(), held, between, is_newest, Page::rows(1)).await?;
+        Ok(items.first().map(Item::head))
+    }
+
     /// The items of a node by when their ids were first published, oldest first.
     ///
     /// # Errors

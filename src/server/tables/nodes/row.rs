@@ -26,9 +26,10 @@ fn bare(text: &str) -> Result<BareJid, Fault> {
 /// Everything of a node that changes rarely. The configuration is written as its form: names and values.
 pub(super) fn write_node(node: &Node, number: &Number) -> Bytes {
     let mut row = Writer::new(FORMAT).bytes(number).text(node.creator.as_str()).u64(node.created.0);
-    row = row.u64(FIELDS.len() as u64);
-    for field in FIELDS {
-        let values = (field.get)(&node.config);
+    // What has no value has none in the configuration that reading begins with.
+    let fields = FIELDS.iter().map(|field| (field, (field.get)(&node.config))).filter(|(_, values)| !values.is_empty());
+    row = row.u64(fields.clone().count() as u64);
+    for (field, values) in fields {
         row = row.text(field.var.trim_start_matches("pubsub#")).u64(values.len() as u64);
         for value in values {
             row = row.text(&value);

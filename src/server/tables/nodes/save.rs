@@ -11,13 +11,14 @@ use store::{Batch, Fault, Page, Store};
 use xmpp::{BareJid, Jid};
 
 use super::super::timeline;
+use super::above::tie;
 use super::load::{Between, items, moved, moved_by};
 use super::row::{
     Remains, Work, write_affiliation, write_item, write_item_head, write_moved, write_node, write_place, write_remains,
     write_subscriptions, write_tally,
 };
 use super::{
-    COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, Number, affiliation_key, creator_key, entity_key, expiry_key,
+    COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, Number, affiliation_key, below_key, creator_key, entity_key, expiry_key,
     home_key, item_id_key, item_key, lease_key, moved_key, node_key, pending_key, remains_key, subscriber_key,
     subscription_key, tally_key,
 };
@@ -89,6 +90,7 @@ pub(super) async fn plan(ground: Ground<'_>, changes: &[Change]) -> Result<Plan,
     }
     draft.finish();
     draft.count();
+    draft.tie();
     Ok(draft.plan)
 }
 
@@ -102,7 +104,7 @@ impl Draft<'_> {
                     self.plan.batch.delete(moved_key(home, name)).add(creator_key(home, &owner, COUNT_MOVED), -1);
                 }
                 self.plan.batch.expect_absent(node_key(home, name)).add(home_key(home), counted(name));
-                self.plan.held = Some(Held { node: node.clone(), number: self.ground.number, floor: 0, guard: None });
+                self.plan.held = Some(Held { node: node.clone(), number: self.ground.number, floor: 0, guard: None, above: Vec::new() });
                 self.plan.changes_audience = true;
                 self.is_configured = true;
             }
@@ -292,6 +294,22 @@ impl Draft<'_> {
             if delta != 0 {
                 self.plan.batch.add(creator_key(home, creator, counted), delta);
             }
+        }
+    }
+
+    /// Which node it is below of, or belongs to.
+    fn tie(&mut self) {
+        let of = |held: Option<&Held>| held.and_then(|held| tie(&held.node.config).map(|(tie, of)| (tie, of.to_owned())));
+        let (before, after) = (of(self.ground.held), of(self.plan.held.as_ref()));
+        if before == after {
+            return;
+        }
+        let (home, name) = (self.ground.home.as_str(), self.ground.name);
+        if let Some((tie, of)) = before {
+            self.plan.batch.delete(below_key(home, &of, tie, name));
+        }
+        if let Some((tie, of)) = after {
+            self.plan.batch.put(below_key(home, &of, tie, name), Bytes::new());
         }
     }
 

@@ -1,0 +1,169 @@
+//! Nodes below others, and nodes that belong to others (XEP-0496).
+//!
+//! Each node has at most one tie: to the node it is linked to, or else to its parent. So ties lead upwards in one line,
+//! and what is above a node is found by a bounded number of steps. It is never stored with the node: it is looked up
+//! each time, so it cannot be out of step. A linked node has the parents of the node it is linked to.
+
+use std::sync::Arc;
+
+use pubsub::access::{Above, may_pass, may_read};
+use pubsub::config::{AccessModel, PublishModel};
+use pubsub::model::TIES_MAX;
+use pubsub::request::{Relation, effective};
+use pubsub::{Home, NodeConfig, SubscriptionState};
+use store::{Fault, KeyBuilder, KeyReader, Page};
+use xmpp::BareJid;
+
+use super::super::Table;
+use super::{Entry, Held, Nodes};
+
+/// How one node is related to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Tie {
+    /// It is a child of it.
+    Child = 0,
+    /// It is linked to it.
+    Link = 1,
+}
+
+/// The node that a configuration ties to, if any: who is linked has no parent of its own.
+#[must_use]
+pub(super) fn tie(config: &NodeConfig) -> Option<(Tie, &str)> {
+    let link = config.link.as_deref().map(|name| (Tie::Link, name));
+    link.or_else(|| config.parent.as_deref().map(|name| (Tie::Child, name)))
+}
+
+/// Subscriptions of one address looked at.
+const SUBSCRIPTIONS_MAX: usize = 100;
+
+impl Nodes {
+    /// `held` with what is above it now.
+    pub(super) async fn raised(&self, entry: &Entry, held: Arc<Held>) -> Result<Arc<Held>, Fault> {
+        if tie(&held.node.config).is_none() {
+            return Ok(match held.above.is_empty() {
+                true => held,
+                false => Arc::new(Held { above: Vec::new(), ..Held::clone(&held) }),
+            });
+        }
+        let above = self.nodes_above(&entry.home, &held).await?;
+        let mut held = Held::clone(&held);
+        if held.node.config.link.is_some() {
+            // "The pubsub service MUST set the same parent to the linking node" (section 4.2).
+            let parent = above.iter().flatten().next().map(|held| Box::from(&*held.node.name));
+            if parent != held.node.config.parent {
+                held.node.config = Arc::new(NodeConfig { parent, ..(*held.node.config).clone() });
+            }
+        }
+        held.above = above;
+        Ok(Arc::new(held))
+    }
+
+    /// The parents of a node, nearest first; `None` in the place of what is not there.
+    async fn nodes_above(&self, home: &BareJid, held: &Held) -> Result<Vec<Option<Arc<Held>>>, Fault> {
+        let mut above = Vec::new();
+        let mut at = Arc::clone(&held.node.config);
+        for _ in 0..TIES_MAX {
+            let Some((tie, name)) = tie(&at) else { return Ok(above) };
+            let Some(next) = self.stored(&self.entry(home, name)).await? else {
+                above.push(None);
+                return Ok(above);
+            };
+            at = Arc::clone(&next.node.config);
+            if tie == Tie::Child {
+                above.push(Some(next));
+            }
+        }
+        if tie(&at).is_some() {
+            above.push(None);
+        }
+        Ok(above)
+    }
+
+    /// What an entity is to the nodes above one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn above(&self, home: &BareJid, held: &Held, entity: &BareJid) -> Result<Vec<Above>, Fault> {
+        let mut found = Vec::with_capacity(held.above.len());
+        for above in &held.above {
+            found.push(match above {
+                Some(above) => self.standing_above(home, above, entity).await?,
+                None => Above::Missing,
+            });
+        }
+        Ok(found)
+    }
+
+    /// What an entity is to a node that is above others, or is to be.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn standing_above(&self, home: &BareJid, held: &Held, entity: &BareJid) -> Result<Above, Fault> {
+        let kind = if home.localpart().is_some() { Home::Account } else { Home::Service };
+        let affiliation = effective(kind, home, entity, self.affiliation(held, entity).await?);
+        let config = Arc::clone(&held.node.config);
+        let counts = config.access_model == AccessModel::Authorize || config.publish_model == PublishModel::Subscribers;
+        let is_subscribed = counts
+            && self
+                .subscriptions_of(held, entity, SUBSCRIPTIONS_MAX)
+                .await?
+                .iter()
+                .any(|one| one.state == SubscriptionState::Subscribed);
+        Ok(Above::Node { config, affiliation, is_subscribed })
+    }
+
+    /// Whether all nodes above one let an entity read.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn lets_pass(
+        &self,
+        home: &BareJid,
+        held: &Held,
+        entity: &BareJid,
+        relation: &Relation,
+    ) -> Result<bool, Fault> {
+        if held.above.is_empty() {
+            return Ok(true);
+        }
+        let above = self.above(home, held, entity).await?;
+        Ok(may_pass(&above, relation, may_read).is_ok())
+    }
+
+    /// Up to `rows_max` nodes that are tied to `name`, by name, behind `after`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn below(
+        &self,
+        home: &BareJid,
+        name: &str,
+        tie: Tie,
+        after: Option<&str>,
+        rows_max: usize,
+    ) -> Result<Vec<Box<str>>, Fault> {
+        let prefix = Table::NodesBelow.key().str(home.as_str()).str(name).u8(tie as u8).build();
+        let mut range = KeyBuilder::extend(&prefix).range();
+        if let Some(after) = after {
+            range = range.after(&super::below_key(home.as_str(), name, tie, after));
+        }
+        let rows = self.store.scan(range, Page::rows(rows_max)).await?;
+        rows.into_iter().map(|(key, _)| Ok(KeyReader::after(&key, prefix.len()).str()?.into())).collect()
+    }
+}
+
+impl Held {
+    /// Whether others than its own configuration and affiliations decide who may read it.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.guard.is_some() || !self.above.is_empty()
+    }
+
+    /// Whether anybody may read it who is not shut out by name.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let is_open = |held: &Self| held.node.config.access_model == AccessModel::Open;
+        is_open(self) && self.above.iter().all(|above| above.as_deref().is_some_and(is_open))
+    }
+}
