@@ -159,7 +159,9 @@ impl Refusal {
             Self::Unsupported(_) => (Cancel, C::FeatureNotImplemented, Some("unsupported")),
             Self::MaxNodesExceeded => (Cancel, C::NotAllowed, Some("max-nodes-exceeded")),
             Self::CreatorFull(_) => (Wait, C::ResourceConstraint, None),
-            Self::BatchTooBig(_) | Self::TooManyToSort(_) | Self::TooManyRelated(_) => (Modify, C::PolicyViolation, None),
+            Self::BatchTooBig(_) | Self::TooManyToSort(_) | Self::TooManyRelated(_) => {
+                (Modify, C::PolicyViolation, None)
+            }
             Self::Unmodified(_) => (Modify, C::NotAcceptable, None),
             Self::KeptByService => (Cancel, C::NotAllowed, None),
             Self::InvalidAttachments(_) => (Modify, C::BadRequest, Some("invalid-payload")),

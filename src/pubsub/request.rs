@@ -11,9 +11,9 @@ use xmpp::paging;
 
 use crate::access::Above;
 use crate::config::{AccessModel, Bound};
+use crate::decide::is_compared;
 use crate::model::{Affiliation, Home, ItemHead, Limits, Node, NodeName, Subscription, SubscriptionState};
 use crate::order::Order;
-use crate::decide::is_compared;
 use crate::profile::attachments::{is_attachments, is_kept};
 
 /// Who asks.

@@ -85,10 +85,9 @@ fn check_above(view: &View, request: &Request) -> Result<(), Refusal> {
     match request {
         Request::Publish { node, .. } if !is_attachments(node) => pass(may_publish),
         // Who may read an item may attach to it.
-        Request::Publish { .. }
-        | Request::Items { .. }
-        | Request::NodeItems { .. }
-        | Request::Subscribe { .. } => pass(may_read),
+        Request::Publish { .. } | Request::Items { .. } | Request::NodeItems { .. } | Request::Subscribe { .. } => {
+            pass(may_read)
+        }
         Request::NodeInformation { .. } | Request::DefaultOptions { .. } => pass(may_see),
         _ => Ok(()),
     }

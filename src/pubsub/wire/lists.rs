@@ -8,8 +8,8 @@ use xmpp::paging::Page;
 use super::Writer;
 use super::form::metadata_form;
 use super::reply::open;
-use crate::decide::compare_value;
 use crate::config::{ItemReply, NodeConfig};
+use crate::decide::compare_value;
 use crate::model::{Affiliation, Item, Node, SubId, Subscription, SubscriptionState};
 
 /// The features of a node, besides those the service has (XEP-0060 section 5.3).

@@ -13,8 +13,8 @@ use xmpp::form::{Field, FieldType, Form, FormType};
 use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Element, StanzaError};
 
-use super::serve::Failure;
 use super::extended::Extended;
+use super::serve::Failure;
 use super::types::Types;
 use super::{Pep, home_of};
 use crate::extension::{self, BoxFuture, fault};
@@ -179,7 +179,8 @@ impl Pep {
         held: &Held,
         relation: &Relation,
     ) -> Result<bool, Fault> {
-        let is_watched = is_kept(&held.node.name) || held.node.config.parent.is_some() || held.node.config.link.is_some();
+        let is_watched =
+            is_kept(&held.node.name) || held.node.config.parent.is_some() || held.node.config.link.is_some();
         let guarded = match is_watched {
             true => self.nodes.held(&self.nodes.entry(account, &held.node.name)).await?,
             false => None,

@@ -22,8 +22,6 @@ use crate::tables::nodes::{Held, Tie};
 
 /// Nodes looked at for one answer.
 const NODES_MAX: usize = 2_000;
-/// Nodes read at once.
-const ROWS: usize = 200;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,9 +204,7 @@ impl Pep {
             // The first of them was given already, if this goes on behind it.
             let passed = after_item.take();
             let is_shown = wanted.has_nodes && *held.node.name != *node && passed.is_none();
-            if is_shown
-                && !answered.push(position(&held.node.name, None), self.described(home, held, wanted).await?)
-            {
+            if is_shown && !answered.push(position(&held.node.name, None), self.described(home, held, wanted).await?) {
                 break;
             }
             if wanted.has_items && !self.push_items(home, caller, held, passed.flatten(), &mut answered).await? {
@@ -236,7 +232,7 @@ impl Pep {
         }
         let mut after: Option<String> = after.map(str::to_owned);
         loop {
-            let query = Query { max: Some(self.limits.page_items_max), after, ..Query::default() };
+            let query = Query { max: u32::try_from(self.limits.page_items_max).ok(), after, ..Query::default() };
             let found = self.page(&entry, held, &query).await?;
             for item in &found.items {
                 let element = Element::builder("item", ns::DISCO_ITEMS)
@@ -280,24 +276,15 @@ impl Pep {
                 continue;
             }
             let mut next = Vec::new();
-            for (tie, layer, is_wanted) in
-                [(Tie::Link, layer, wanted.has_linked), (Tie::Child, layer + 1, layer < wanted.depth)]
-            {
-                let mut after: Option<Box<str>> = None;
-                while is_wanted {
-                    let page = self.nodes.below(home, &name, tie, after.as_deref(), ROWS).await;
-                    let page = page.map_err(Failure::from)?;
-                    let is_complete = page.len() < ROWS;
-                    after = page.last().cloned();
-                    next.extend(page.into_iter().map(|name| (name, layer)));
-                    if looked_at + waiting.len() + next.len() > NODES_MAX {
-                        let why = "there is too much below this node: ask for less, or further down";
-                        return Err(StanzaError::policy_violation().with_text(why));
-                    }
-                    if is_complete {
-                        break;
-                    }
+            let ties = [(Tie::Link, layer, wanted.has_linked), (Tie::Child, layer + 1, layer < wanted.depth)];
+            for (tie, layer, _) in ties.into_iter().filter(|(.., is_wanted)| *is_wanted) {
+                let rows_max = NODES_MAX.saturating_sub(looked_at + waiting.len() + next.len()) + 1;
+                let tied = self.nodes.below(home, &name, tie, None, rows_max).await.map_err(Failure::from)?;
+                if tied.len() >= rows_max {
+                    let why = "there is too much below this node: ask for less, or further down";
+                    return Err(StanzaError::policy_violation().with_text(why));
                 }
+                next.extend(tied.into_iter().map(|name| (name, layer)));
             }
             waiting.extend(next.into_iter().rev());
             seen.push(held);

@@ -15,7 +15,7 @@ use pubsub::profile::attachments::is_kept;
 use pubsub::request::{Relation, Values};
 use pubsub::{Affiliation, Caller, Home, NodeConfig, Refusal, Request, decide};
 use tokio::sync::MutexGuard;
-use xmpp::{BareJid, Jid, StanzaError};
+use xmpp::{BareJid, Jid};
 
 use super::serve::Failure;
 use super::{Pep, home_of};
@@ -58,15 +58,6 @@ impl Pep {
     /// Looks at what a request would make of how nodes are related. For a node that is to be deleted, deletes what goes
     /// with it. Whoever holds what is given back may make the change.
     pub(super) async fn relate(
-        &self,
-        home: &BareJid,
-        caller: &Caller,
-        request: &Request,
-    ) -> Result<Option<MutexGuard<'_, ()>>, StanzaError> {
-        Ok(self.try_relate(home, caller, request).await?)
-    }
-
-    async fn try_relate(
         &self,
         home: &BareJid,
         caller: &Caller,

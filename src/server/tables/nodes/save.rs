@@ -18,9 +18,9 @@ use super::row::{
     write_subscriptions, write_tally,
 };
 use super::{
-    COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, Number, affiliation_key, below_key, creator_key, entity_key, expiry_key,
-    home_key, item_id_key, item_key, lease_key, moved_key, node_key, pending_key, remains_key, subscriber_key,
-    subscription_key, tally_key,
+    COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, Number, affiliation_key, below_key, creator_key, entity_key,
+    expiry_key, home_key, item_id_key, item_key, lease_key, moved_key, node_key, pending_key, remains_key,
+    subscriber_key, subscription_key, tally_key,
 };
 
 /// Items trimmed within the batch; more are put below the floor and cleared afterwards.
@@ -104,7 +104,13 @@ impl Draft<'_> {
                     self.plan.batch.delete(moved_key(home, name)).add(creator_key(home, &owner, COUNT_MOVED), -1);
                 }
                 self.plan.batch.expect_absent(node_key(home, name)).add(home_key(home), counted(name));
-                self.plan.held = Some(Held { node: node.clone(), number: self.ground.number, floor: 0, guard: None, above: Vec::new() });
+                self.plan.held = Some(Held {
+                    node: node.clone(),
+                    number: self.ground.number,
+                    floor: 0,
+                    guard: None,
+                    above: Vec::new(),
+                });
                 self.plan.changes_audience = true;
                 self.is_configured = true;
             }
@@ -299,7 +305,8 @@ impl Draft<'_> {
 
     /// Which node it is below of, or belongs to.
     fn tie(&mut self) {
-        let of = |held: Option<&Held>| held.and_then(|held| tie(&held.node.config).map(|(tie, of)| (tie, of.to_owned())));
+        let of =
+            |held: Option<&Held>| held.and_then(|held| tie(&held.node.config).map(|(tie, of)| (tie, of.to_owned())));
         let (before, after) = (of(self.ground.held), of(self.plan.held.as_ref()));
         if before == after {
             return;
