@@ -422,8 +422,11 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     let case = ("too many to sort", Refusal::TooManyToSort(0), Modify, C::PolicyViolation, None);
     all.expect(unsorted.ask(OWNER, &sorted), case);
     let compared = form(&[("pubsub#prev_item_cap_value", "1")]);
-    let Request::Publish { node, item, .. } = publish("node", "two") else { unreachable!() };
-    let known = Request::Publish { node, item, options: Some(compared) };
+    let known = Request::Publish {
+        node: name("node"),
+        item: Some(item(Some("two"), "<a xmlns='b'/>")),
+        options: Some(compared),
+    };
     let case = ("another is newest", Refusal::CompareFailed(None), Modify, C::Conflict, Some("precondition-not-met"));
     all.expect(world().ask(OWNER, &known), case);
     let tied = NodeConfig { parent: Some("above".into()), ..NodeConfig::service(0) };
