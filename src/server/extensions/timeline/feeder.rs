@@ -26,8 +26,8 @@ use crate::tables::timeline::{Arrivals, Kept, Place, Reservation, Timelines, Wor
 const TASKS: usize = 2;
 /// Items that wait for one of them.
 const JOBS_MAX: usize = 512;
-/// Entries in one batch.
-const STRIDE: usize = 128;
+/// Entries in one batch. Whoever else writes waits for it, some milliseconds; smaller ones each cost a sync.
+const STRIDE: usize = 512;
 /// One account in so many is looked after when an entry is written to it, so that each is every so many entries.
 const TRIM_EVERY: u64 = 128;
 /// Rows of work taken at once at the start.
@@ -251,22 +251,29 @@ impl Shared {
             return self.timelines.commit(batch).await.map(drop);
         }
         let mut trimmed = Vec::new();
+        // The last page takes the work away.
         if let Some(all) = self.nodes.all_subscribers(&job.entry, &job.held).await? {
-            for page in all.chunks(STRIDE) {
-                self.write_page(job, page, &mut trimmed).await?;
+            let mut pages = all.chunks(STRIDE).peekable();
+            while let Some(page) = pages.next() {
+                let batch = if pages.peek().is_none() { std::mem::take(&mut batch) } else { Batch::new() };
+                self.write_page(job, page, batch, &mut trimmed).await?;
             }
         } else {
             let mut from = None;
             loop {
                 let page = self.nodes.subscribers(&job.held, from.as_ref(), STRIDE).await?;
-                self.write_page(job, &page.rows, &mut trimmed).await?;
                 from = page.next;
+                let batch = if from.is_none() { std::mem::take(&mut batch) } else { Batch::new() };
+                self.write_page(job, &page.rows, batch, &mut trimmed).await?;
                 if from.is_none() {
                     break;
                 }
             }
         }
-        let _settled = self.timelines.commit(batch).await?;
+        if !batch.is_empty() {
+            // Nobody was subscribed any more.
+            let _settled = self.timelines.commit(batch).await?;
+        }
         for account in trimmed {
             self.timelines.trim(&account, self.kept()).await?;
         }
@@ -277,10 +284,10 @@ impl Shared {
         &self,
         job: &Job,
         page: &[Subscription],
+        mut batch: Batch,
         trimmed: &mut Vec<Box<str>>,
     ) -> Result<(), CommitError> {
         let Some(router) = self.router.upgrade() else { return Ok(()) };
-        let mut batch = Batch::new();
         let (mut written, is_feed) = (Vec::new(), &*job.entry.name == ns::MICROBLOG);
         for one in page {
             // Who may read it now is asked when it is read.

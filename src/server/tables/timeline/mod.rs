@@ -349,9 +349,13 @@ impl Timelines {
                 break;
             }
         }
+        // Mostly nothing has to go, and the oldest says so.
+        let mut looked_at = 1;
         loop {
-            let (oldest, is_complete) = self.places(account, None, false, PAGE).await?;
             let too_many = count.saturating_sub(kept.entries_max);
+            let due = usize::try_from(too_many).unwrap_or(PAGE).saturating_add(1).max(looked_at).min(PAGE);
+            looked_at = PAGE;
+            let (oldest, is_complete) = self.places(account, None, false, due).await?;
             let mut gone = 0;
             let mut batch = Batch::new();
             for place in &oldest {
