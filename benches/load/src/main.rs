@@ -15,6 +15,7 @@ mod fanout;
 mod far;
 mod fast;
 mod follow;
+mod home;
 mod measure;
 mod microblog;
 mod polite;
@@ -127,6 +128,8 @@ enum Command {
     Publish(publish::Publish),
     /// Reading the newest posts of microblogs
     Timeline(timeline::Timeline),
+    /// Reading the newest posts of home timelines (urn:chirrup:timeline:0)
+    Home(home::Home),
     /// Reading the newest messages of archives (XEP-0313)
     Mam(archive::Mam),
     /// Be the bare relay on --addr, until killed
@@ -182,6 +185,7 @@ async fn run(cli: &Cli, x: &Context) -> (&'static str, Res<Vec<Fields>>) {
         Command::Follow(o) => ("follow", Box::pin(follow::follow(x, o)).await),
         Command::Publish(o) => ("publish", one(publish::publish(x, o).await)),
         Command::Timeline(o) => ("timeline", one(Box::pin(timeline::timeline(x, o)).await)),
+        Command::Home(o) => ("home", one(Box::pin(home::home(x, o)).await)),
         Command::Mam(o) => ("mam", one(archive::mam(x, o).await)),
         Command::S2sChat(o) => ("s2s-chat", one(Box::pin(s2s_chat::s2s_chat(x, o)).await)),
         Command::S2sFanout(o) => ("s2s-fanout", Box::pin(s2s_fanout::s2s_fanout(x, o)).await),
