@@ -12,7 +12,8 @@ use super::{generated, top};
 
 /// Specifications whose examples are walked through, and which of them concern a server. They are counted from the
 /// beginning of the specification.
-const WALKED: [(&str, RangeInclusive<u32>); 3] = [("0060", 7..=215), ("0163", 1..=11), ("0277", 1..=11)];
+const WALKED: [(&str, RangeInclusive<u32>); 5] =
+    [("0060", 7..=215), ("0163", 1..=11), ("0277", 1..=11), ("0376", 1..=6), ("0465", 1..=8)];
 
 const BEGIN: &str = "<!-- The plays' remarks say which examples they show; this table is written from them. -->\n";
 const END: &str = "<!-- End of the table. -->\n";
