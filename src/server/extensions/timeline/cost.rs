@@ -293,6 +293,7 @@ async fn one_post_reaches_all_its_followers() {
     let sizes: &[(usize, usize, u64)] = match is_large() {
         true => &[
             (1_000, 0, u64::MAX / 2),
+            (10_000, 100, u64::MAX / 2),
             (100_000, 1_000, u64::MAX / 2),
             (100_000, 1_000, 1_000),
             (1_000_000, 1_000, 1_000),
