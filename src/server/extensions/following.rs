@@ -91,6 +91,7 @@ impl Following {
     }
 
     async fn manage(self: Arc<Self>, asked: Asked) -> Answer {
+        let asked = of_account(asked)?;
         asked.require_owner()?;
         let wish = Wish::read(&asked)?;
         let router = self.router.upgrade().ok_or_else(StanzaError::internal_server_error)?;
@@ -130,7 +131,8 @@ impl Following {
                 self.settle(wish, SubscriptionState::None).await;
             }
             let error = error.unwrap_or_else(StanzaError::remote_server_timeout);
-            let mut reply = Stanza::new(Kind::Iq(IqType::Error)).from(wish.account.clone());
+            let from = head.to.clone().unwrap_or_else(|| Jid::from(&wish.account));
+            let mut reply = Stanza::new(Kind::Iq(IqType::Error)).from(from);
             reply.head.to.clone_from(&head.from);
             reply.head.id.clone_from(&head.id);
             let error = error.to_element();
@@ -200,13 +202,25 @@ impl Following {
     }
 }
 
+/// Libervia asks the host of the account where the account is meant.
+fn of_account(mut asked: Asked) -> Result<Asked, StanzaError> {
+    if asked.to.localpart().is_none() {
+        let account = asked.caller.jid.to_bare();
+        if asked.caller.session.is_none() || account.domain() != asked.to.domain() {
+            return Err(StanzaError::service_unavailable());
+        }
+        asked.to = account;
+    }
+    Ok(asked)
+}
+
 impl Extension for Following {
     fn spec(&self) -> &'static Spec {
         &SPEC
     }
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
-        at.iq_set(To::ACCOUNT, ("pam", ns::ACCOUNT_MANAGEMENT), &self, Self::manage);
+        at.iq_set(To::ACCOUNT | To::DOMAIN, ("pam", ns::ACCOUNT_MANAGEMENT), &self, Self::manage);
         at.iq_get(To::ACCOUNT, ("subscriptions", ns::ACCOUNT_MANAGEMENT), &self, Self::subscriptions);
         at.feature(To::ACCOUNT | To::SERVICE, ns::PUBLIC_SUBSCRIPTIONS);
     }
