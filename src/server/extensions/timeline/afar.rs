@@ -18,6 +18,7 @@ use xmpp::xml::{WithAttribute as _, element_bytes};
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 
 use super::Timeline;
+use super::answers::{Answer, Pair};
 use super::copies::{Entered, Sent};
 use super::gaps::Wanted;
 use crate::extension::{BoxFuture, Events, fault};
@@ -322,25 +323,34 @@ impl Timeline {
             let answer = answer.filter(|answer| answer.head.kind == Kind::Iq(IqType::Result));
             let pubsub = answer.and_then(|answer| answer.content.child("pubsub", ns::PUBSUB)?.open().ok());
             let Some((_, items)) = pubsub.as_ref().and_then(|pubsub| parse_items(pubsub, ITEMS_MAX)) else { return };
-            // The answer came as a stanza: its lane goes on with what follows.
-            start(async move {
-                // What was not asked for is not taken.
-                let sent = items.into_iter().filter_map(|item| match item {
-                    ToldItem::Published { id, publisher, payload: Some(payload) } if ids.contains(&id) => {
-                        Some(Sent { id, publisher, payload })
-                    }
-                    _ => None,
-                });
-                let entry = timeline.feeder().shared().nodes.entry(&home, &node);
-                match timeline.take(&account, &entry, sent.collect()).await {
-                    Ok(entered) => {
-                        timeline.tell(&account, &entry, &entered).await;
-                        timeline.concern(&account, &entry, &entered).await;
-                    }
-                    Err(error) => tracing::error!(%account, %home, %error, "items are not in the timeline"),
+            // What was not asked for is not taken.
+            let items = items.into_iter().filter_map(|item| match item {
+                ToldItem::Published { id, publisher, payload: Some(payload) } if ids.contains(&id) => {
+                    Some(Sent { id, publisher, payload })
                 }
+                _ => None,
             });
+            let pair = (account, home);
+            if timeline.answers.put(&pair, Answer { node, items: items.collect() }) {
+                // The answer came as a stanza: its lane goes on with what follows.
+                start(async move { timeline.take_answers(&pair).await });
+            }
         });
         router.ask(to, iq, then).await;
+    }
+
+    /// Takes what was asked for until nothing is left.
+    async fn take_answers(self: &Arc<Self>, pair: &Pair) {
+        let (account, home) = pair;
+        while let Some(Answer { node, items }) = self.answers.next(pair) {
+            let entry = self.feeder().shared().nodes.entry(home, &node);
+            match self.take(account, &entry, items).await {
+                Ok(entered) => {
+                    self.tell(account, &entry, &entered).await;
+                    self.concern(account, &entry, &entered).await;
+                }
+                Err(error) => tracing::error!(%account, %home, %error, "items are not in the timeline"),
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! have very many followers, `page` answers who asks for items. `xeps/chirrup-timeline.md` is the protocol.
 
 mod afar;
+mod answers;
 mod archive;
 mod copies;
 mod feeder;
@@ -27,6 +28,7 @@ use xmpp::form::{Field, FieldType, Form, FormType};
 use xmpp::{BareJid, ns};
 
 use self::afar::Overheard;
+use self::answers::Answers;
 use self::gaps::Gaps;
 use crate::config::{Config, ConfigError};
 use crate::extension::{Extension, FormSource, Kit, Listener, Mount, Pending, Spec, To};
@@ -94,6 +96,7 @@ pub struct Timeline {
     gaps: Gaps,
     /// When the house was opened, in milliseconds: what came before it may have come nowhere.
     opened: u64,
+    answers: Answers,
     contacts: Arc<dyn Contacts>,
     blocks: Arc<Blocks>,
     page_items_max: usize,
@@ -122,6 +125,7 @@ impl Timeline {
             overheard: Overheard::default(),
             gaps: Gaps::default(),
             opened: kit.clock.now() / 1_000,
+            answers: Answers::default(),
             contacts: Arc::clone(contacts),
             blocks: Arc::clone(blocks),
             page_items_max: config.limits.pubsub_page_items_max,
