@@ -35,10 +35,15 @@ impl Recent {
         self.bytes + self.items.len() * 256
     }
 
+    /// Takes an item in, unless it is here: what is read from the store while a change is on its way may be as it is
+    /// behind that change.
     pub(super) fn put(&mut self, item: Item) {
-        self.bytes += item.payload.len();
-        self.items.push_back(Arc::new(item));
-        self.make_room();
+        let Err(at) = self.items.binary_search_by_key(&item.sequence, |item| item.sequence) else { return };
+        if item.sequence > self.after {
+            self.bytes += item.payload.len();
+            self.items.insert(at, Arc::new(item));
+            self.make_room();
+        }
     }
 
     pub(super) fn drop_item(&mut self, sequence: u64) {
@@ -132,34 +137,60 @@ mod tests {
         }
     }
 
+    fn read(node: &BTreeMap<u64, Item>) -> Recent {
+        let newest: Vec<Item> = node.values().rev().take(ITEMS_MAX).cloned().collect();
+        let is_all = newest.len() == node.len();
+        Recent::new(newest, is_all)
+    }
+
+    #[test]
+    fn what_was_there_already_is_there_once() {
+        let mut recent = Recent::new(vec![item(2), item(1)], true);
+        recent.put(item(2));
+        recent.drop_item(2);
+        assert!(recent.find("2").is_none());
+    }
+
     proptest! {
         #[test]
         fn what_it_answers_is_what_the_node_has(
             start in 0u64..120,
+            // Of the changes, so many are in the store already when it is read.
+            early in 0usize..4,
             steps in proptest::collection::vec((0u8..5, 0u64..200), 0..200),
             asks in proptest::collection::vec((0u64..260, 1usize..30), 10),
         ) {
             let mut node: BTreeMap<u64, Item> = (1..=start).map(|sequence| (sequence, item(sequence))).collect();
-            let newest: Vec<Item> = node.values().rev().take(ITEMS_MAX).cloned().collect();
-            let is_all = newest.len() == node.len();
-            let mut recent = Recent::new(newest, is_all);
             let mut next = start;
-            for (what, which) in steps {
+            let mut taken = Vec::new();
+            let mut recent = None;
+            for (at, (what, which)) in steps.into_iter().enumerate() {
+                if at == early {
+                    recent = Some(read(&node));
+                }
                 match what {
                     0..3 => {
                         next += 1;
                         node.insert(next, item(next));
-                        recent.put(item(next));
+                        taken.push((0, next));
                     }
                     3 => {
                         node.remove(&which);
-                        recent.drop_item(which);
+                        taken.push((1, which));
                     }
                     _ => {
                         let floor = which.min(next);
                         node.retain(|sequence, _| *sequence > floor);
-                        recent.rise(floor);
+                        taken.push((2, floor));
                     }
+                }
+            }
+            let mut recent = recent.unwrap_or_else(|| read(&node));
+            for (what, which) in taken {
+                match what {
+                    0 => recent.put(item(which)),
+                    1 => recent.drop_item(which),
+                    _ => recent.rise(which),
                 }
             }
             let plain = |items: Vec<Arc<Item>>| items.iter().map(|item| item.sequence).collect::<Vec<_>>();
