@@ -48,7 +48,7 @@ class Thin:
         return element
 
     async def read(self):
-        data = await asyncio.wait_for(self.reader.read(65536), PATIENCE)
+        data = await self.reader.read(65536)
         if not data:
             raise ConnectionError(f"{self.jid}: the stream was closed")
         self.bytes_read += len(data)
@@ -101,7 +101,10 @@ class Thin:
         return self.answer(future)
 
     async def answer(self, future):
-        element = await asyncio.wait_for(future, PATIENCE)
+        try:
+            element = await asyncio.wait_for(future, PATIENCE)
+        except asyncio.TimeoutError:
+            raise RuntimeError(f"{self.jid} was never answered") from None
         if element.get("type") != "result":
             raise Refused(ET.tostring(element, "unicode"))
         return element
