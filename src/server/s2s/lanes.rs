@@ -139,8 +139,10 @@ impl Lanes {
     }
 
     /// Goes on with what can go on. Returns how many more stanzas are done since the last call, in the order in which
-    /// they came; waits when there are none.
+    /// they came. Waits when there are none, unless there is [room](Self::has_room) again: whoever had more to take must
+    /// take it now, since nothing may come that would wake it.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<u32> {
+        let had_room = self.has_room();
         if self.free != u64::MAX {
             {
                 let mut task = self.ready.task.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,7 +161,7 @@ impl Lanes {
             }
         }
         match self.news() {
-            0 => Poll::Pending,
+            0 if had_room || !self.has_room() => Poll::Pending,
             news => Poll::Ready(news),
         }
     }

@@ -130,6 +130,21 @@ fn there_is_room_for_so_many_pairs() {
 }
 
 #[test]
+fn room_is_told_of_also_when_the_first_is_not_done() {
+    let (mut lanes, desk) = lanes();
+    for sender in 0..LANES_MAX {
+        lanes.take(stanza(u8::try_from(sender).unwrap(), sender as u64 * 2 + 1));
+    }
+    let mut poll = || lanes.poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(poll(), Poll::Pending);
+    desk.lock().unwrap().held.remove(&3);
+    assert_eq!(poll(), Poll::Ready(0), "the second is done, which counts for nothing yet");
+    assert_eq!(poll(), Poll::Pending, "it is said once");
+    desk.lock().unwrap().held.remove(&1);
+    assert_eq!(poll(), Poll::Ready(2));
+}
+
+#[test]
 fn a_panic_is_the_end_of_one_stanza_and_of_nothing_else() {
     let mut lanes = Lanes::new(|stanza| {
         Box::pin(async move {
