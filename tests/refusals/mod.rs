@@ -5,6 +5,7 @@
 //! other server is written by hand and shares nothing with the house's own streams. In each, a house that has done
 //! nothing wrong has a link with ours, and must keep it.
 
+mod archives;
 mod called;
 mod caller;
 mod calling;

@@ -40,9 +40,9 @@ pub struct Row {
     pub wall: &'static str,
 }
 
-const BOTH: &[Home] = &[Home::Account, Home::Service];
+pub(super) const BOTH: &[Home] = &[Home::Account, Home::Service];
 const ACCOUNT: &[Home] = &[Home::Account];
-const SERVICE: &[Home] = &[Home::Service];
+pub(super) const SERVICE: &[Home] = &[Home::Service];
 
 macro_rules! set {
     ($content:literal) => {
@@ -102,7 +102,7 @@ macro_rules! disco {
 
 const HERS: &str = "<item id='a' publisher='juliet@localhost'><t xmlns='urn:example:t'>hers</t></item>";
 
-const ROW: Row = Row { when: "", homes: BOTH, asks: &[], told: &[], by: "", wall: HERS };
+pub(super) const ROW: Row = Row { when: "", homes: BOTH, asks: &[], told: &[], by: "", wall: HERS };
 
 pub const ROWS: &[Row] = &[
     // Ids.
@@ -488,6 +488,11 @@ pub fn at(homes: &[Home]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
+/// These rows, and those about archives and relationships.
+pub fn all() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().chain(super::archives::ROWS)
+}
+
 /// The nodes, and what is in them.
 fn setting(home: Home) -> String {
     let mut text = String::new();
@@ -571,7 +576,7 @@ fn script(row: &Row, home: Home) -> String {
 #[test]
 fn nodes() {
     let mut wrong = Vec::new();
-    let homes = ROWS.iter().flat_map(|row| row.homes.iter().map(move |home| (row, *home)));
+    let homes = all().flat_map(|row| row.homes.iter().map(move |home| (row, *home)));
     for (number, (row, home)) in homes.enumerate() {
         let text = script(row, home);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -584,5 +589,5 @@ fn nodes() {
         }
         runtime.shutdown_background();
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), ROWS.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), all().count(), wrong.join("\n"));
 }

@@ -119,7 +119,7 @@ fn page() -> String {
          nobody else. What stands on the wall afterwards is part of each row.\n\n| when | at | he is told | by |\n\
          |---|---|---|---|\n",
     );
-    for nodes::Row { when, homes, told, by, .. } in nodes::ROWS {
+    for nodes::Row { when, homes, told, by, .. } in nodes::all() {
         let told: Vec<&str> = told.iter().map(|told| if told.is_empty() { "\u{2713}" } else { told }).collect();
         writeln!(page, "| {when} | {} | {} | {by} |", nodes::at(homes), joined(&told)).unwrap();
         count += 1;
