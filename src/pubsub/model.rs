@@ -242,6 +242,8 @@ pub struct SubscriptionOptions {
     pub expire: Option<Timestamp>,
     /// `pubsub#show-values`: the presence in which to send notifications; `None` for whatever it is.
     pub show: Option<Shows>,
+    /// `{urn:chirrup:pubsub:options:0}deliver_payloads`: whether notifications have payloads; `None` for what the node says.
+    pub has_payload: Option<bool>,
 }
 
 /// Kinds of being available (RFC 6121 section 4.7.2.1): a set of [`Shows::WORDS`], the first being the lowest bit.
@@ -272,7 +274,7 @@ impl Shows {
 
 impl Default for SubscriptionOptions {
     fn default() -> Self {
-        Self { deliver: true, include_body: false, expire: None, show: None }
+        Self { deliver: true, include_body: false, expire: None, show: None, has_payload: None }
     }
 }
 

@@ -5,6 +5,10 @@ use crate::refusal::Refusal;
 use crate::request::Values;
 use crate::time::Timestamp;
 
+/// Whether notifications have payloads, whatever the node says: ours, since XEP-0472 leaves it to the node alone
+/// (`xeps/xep-0472.md`). Named as XEP-0068 section 3.4 has fields that no registry knows.
+pub const DELIVER_PAYLOADS: &str = "{urn:chirrup:pubsub:options:0}deliver_payloads";
+
 /// Seconds before the end of a lease at which its subscriber is reminded, if it lasts longer (section 12.19).
 pub const REMINDER_SECONDS: u64 = 86_400;
 
@@ -49,6 +53,13 @@ pub fn amended(
                     shows.0 |= Shows::one(word).ok_or_else(|| Refusal::InvalidOptions(why()))?.0;
                 }
                 options.show = (shows.0 != 0).then_some(shows);
+            }
+            DELIVER_PAYLOADS => {
+                options.has_payload = match values.as_slice() {
+                    [] => None,
+                    [one] if one.is_empty() => None,
+                    _ => Some(bit()?),
+                }
             }
             // Digests do not exist, and saying so is harmless.
             "pubsub#digest" if !bit()? => {}

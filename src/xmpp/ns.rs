@@ -204,6 +204,8 @@ pub const TIMELINE: &str = "urn:chirrup:timeline:0";
 pub const NOTIFICATIONS: &str = "urn:chirrup:notifications:0";
 /// The same: the node of how far that was read.
 pub const NOTIFICATIONS_READ: &str = "urn:chirrup:notifications:0:read";
+/// `xeps/chirrup-directory.md`: the command by which people say that they want to be found, and the list of their feeds.
+pub const DIRECTORY: &str = "urn:chirrup:directory:0";
 /// `xeps/chirrup-tags.md`: the feature of a service that lists posts under their hashtags.
 pub const TAGS: &str = "urn:chirrup:tags:0";
 /// XEP-0376: Pubsub Account Management.

@@ -1,4 +1,5 @@
-//! Refusals: everything that servers which lie, stall, flood or are merely broken may try, and what they get for it.
+//! Refusals: everything that servers and people which lie, stall, flood or are merely broken may try, and what they get
+//! for it.
 //!
 //! Tables to be read. A row says what the other server does, what it is told, and what people here notice; `docs/refusals.md` is
 //! made of the same rows. Each is played against a whole house with TLS and certificates on pipes and paused time; the
@@ -17,6 +18,7 @@ mod nodes;
 mod outbound;
 mod page;
 mod plays;
+mod posts;
 mod street;
 mod wire;
 

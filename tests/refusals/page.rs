@@ -6,7 +6,7 @@ use super::caller::Inbound;
 use super::calling::{After, Outbound};
 use super::components::{self, Row};
 use super::plays::{self, Play};
-use super::{crowd, inbound, nodes, outbound};
+use super::{crowd, inbound, nodes, outbound, posts};
 use crate::tidy;
 
 const INTRODUCTION: &str = "\
@@ -122,6 +122,20 @@ fn page() -> String {
     for nodes::Row { when, homes, told, by, .. } in nodes::all() {
         let told: Vec<&str> = told.iter().map(|told| if told.is_empty() { "\u{2713}" } else { told }).collect();
         writeln!(page, "| {when} | {} | {} | {by} |", nodes::at(homes), joined(&told)).unwrap();
+        count += 1;
+    }
+    page.push_str(
+        "\n## What guests publish\n\nJuliet has a blog with comments, and Romeo, here or on another server, is nothing to her.\n\n\
+         | when | he is told | by |\n|---|---|---|\n",
+    );
+    for posts::Row { when, policy: configured, told, by, .. } in posts::ROWS {
+        let told = if told.is_empty() { "\u{2713}" } else { told };
+        let by = match *by {
+            page @ ("notifications" | "tags" | "timeline") => format!("[{page}](../xeps/chirrup-{page}.md)"),
+            by => by.to_owned(),
+        };
+        let configured: Vec<&str> = configured.lines().filter(|line| !line.starts_with('[')).collect();
+        writeln!(page, "| {when}{} | {told} | {by} |", policy(&configured.join("\n"))).unwrap();
         count += 1;
     }
     write!(page, "\n{count} rows.\n").unwrap();

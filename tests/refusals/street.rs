@@ -144,7 +144,7 @@ pub fn enter(house: &Arc<House>, door: Door) -> Transport {
 /// Somebody at home: what they are sent is read from their mailbox.
 pub struct Guest {
     pub house: Arc<House>,
-    session: Arc<Session>,
+    pub session: Arc<Session>,
     heard: Mutex<VecDeque<Stanza>>,
 }
 

@@ -12,7 +12,7 @@ use super::{generated, top};
 
 /// Specifications whose examples are walked through, and which of them concern a server. They are counted from the
 /// beginning of the specification.
-const WALKED: [(&str, RangeInclusive<u32>); 9] = [
+const WALKED: [(&str, RangeInclusive<u32>); 12] = [
     ("0060", 7..=215),
     ("0163", 1..=11),
     ("0277", 1..=11),
@@ -20,8 +20,11 @@ const WALKED: [(&str, RangeInclusive<u32>); 9] = [
     ("0395", 1..=3),
     ("0442", 1..=2),
     ("0465", 1..=8),
+    ("0470", 1..=8),
+    ("0472", 1..=8),
     ("0496", 1..=6),
     ("0499", 1..=4),
+    ("0501", 1..=2),
 ];
 
 const BEGIN: &str = "<!-- The plays' remarks say which examples they show; this table is written from them. -->\n";

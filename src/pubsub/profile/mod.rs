@@ -70,6 +70,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     (ns::BOOKMARKS, "conference", ns::BOOKMARKS),
     (ns::BOOKMARK_STORAGE, "storage", ns::BOOKMARK_STORAGE),
     (ns::VCARD4_NODE, "vcard", ns::VCARD4),
+    (ns::NOTIFICATIONS_READ, "read", ns::NOTIFICATIONS),
 ];
 
 /// XEP-0346: nodes of forms to fill in, and of those that were.

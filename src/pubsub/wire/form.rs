@@ -6,6 +6,7 @@ use xmpp::jid::{BareJid, Jid};
 
 use crate::config::{FIELDS, Field, Kind, NodeConfig, field};
 use crate::model::{Home, Node, Shows, SubId, SubscriptionOptions};
+use crate::options::DELIVER_PAYLOADS;
 use crate::refusal::Refusal;
 use crate::request::Values;
 
@@ -108,8 +109,13 @@ pub(super) fn options_form(options: SubscriptionOptions, form_type: FormType) ->
     let boolean = |var: &str, label: &str, value: bool| {
         FormField::new(var, FieldType::Boolean).label(label).value(if value { "1" } else { "0" })
     };
-    Form::typed(form_type, SUBSCRIBE_OPTIONS)
-        .with(boolean("pubsub#deliver", "Whether to receive notifications", options.deliver))
+    let form = Form::typed(form_type, SUBSCRIBE_OPTIONS);
+    // Not asked for: most readers have no wish.
+    let form = match options.has_payload {
+        Some(wish) => form.with(boolean(DELIVER_PAYLOADS, "Whether to receive payloads", wish)),
+        None => form,
+    };
+    form.with(boolean("pubsub#deliver", "Whether to receive notifications", options.deliver))
         .with(boolean("pubsub#include_body", "Whether to receive a readable text besides", options.include_body))
         .with(
             FormField::new("pubsub#expire", FieldType::TextSingle)

@@ -110,7 +110,7 @@ pub fn furnish(
         register::Register::new(kit, accounts, config),
         private::Private::new(kit, config, &bookmarks, &pep),
         displayed::Displayed::new(&pep),
-        push::Push::new(kit, &books, sections.take("push")?)?,
+        push::Push::new(kit, &books, &blocks, sections.take("push")?)?,
         vcard::Vcard::new(kit, &cards, &pep, config),
         following::Following::new(kit, &pep, &timeline),
         notifications::Notifications::new(kit, &pep, &blocks),

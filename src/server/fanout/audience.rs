@@ -12,6 +12,7 @@ use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::AccessModel;
 use pubsub::model::Shows;
 use pubsub::request::{Relation, effective};
+use pubsub::wire::notification::is_headline;
 use pubsub::wire::{notification, timeline};
 use pubsub::{Event, Home, Notice, SubId, Subscription, SubscriptionState};
 use store::Fault;
@@ -27,7 +28,7 @@ use crate::session::mailbox::Frame;
 use crate::session::remotes::Remote;
 use crate::tables::timeline::Place;
 
-/// A notification with and without a readable text, each rendered when it is first needed.
+/// A notification with and without a readable text, with and without its payload, each rendered when it is first needed.
 struct Variants<'a> {
     telling: &'a Telling,
     job: &'a Job,
@@ -35,6 +36,9 @@ struct Variants<'a> {
     router: &'a Router,
     plain: Option<Variant<'a>>,
     with_body: Option<Variant<'a>>,
+    /// With the payload where the node has none, without it where it has.
+    otherwise: Option<Variant<'a>>,
+    otherwise_with_body: Option<Variant<'a>>,
     /// As it is told to who reads it in a timeline.
     timeline: Option<Bytes>,
 }
@@ -46,10 +50,18 @@ struct Variant<'a> {
 }
 
 impl<'a> Variants<'a> {
-    fn get(&mut self, has_body: bool) -> &mut Variant<'a> {
-        let slot = if has_body { &mut self.with_body } else { &mut self.plain };
+    fn get(&mut self, has_payload: Option<bool>, has_body: bool) -> &mut Variant<'a> {
+        let by_default = self.job.held.node.config.deliver_payloads;
+        let has_wish = matches!(self.notice.event, Event::Published(_));
+        let has_payload = has_payload.filter(|_| has_wish).unwrap_or(by_default);
+        let slot = match (has_payload == by_default, has_body) {
+            (true, false) => &mut self.plain,
+            (true, true) => &mut self.with_body,
+            (false, false) => &mut self.otherwise,
+            (false, true) => &mut self.otherwise_with_body,
+        };
         slot.get_or_insert_with(|| {
-            let message = self.telling.render(self.job, &self.notice.event, has_body);
+            let message = self.telling.render(self.job, &self.notice.event, has_payload, has_body);
             let from = Jid::from(&self.job.entry.home);
             let afar = Bundle::message(self.router, from, message.tail.clone(), !message.is_headline);
             Variant { message, afar }
@@ -59,7 +71,7 @@ impl<'a> Variants<'a> {
     /// Sends what waits for others of its domain. Who cannot be reached now is not told: what could not be delivered
     /// later is bounced to the account, and leads to nothing either.
     fn finish(self) {
-        for variant in [self.plain, self.with_body].into_iter().flatten() {
+        for variant in [self.plain, self.with_body, self.otherwise, self.otherwise_with_body].into_iter().flatten() {
             let _unreachable = variant.afar.finish();
         }
     }
@@ -67,8 +79,17 @@ impl<'a> Variants<'a> {
 
 impl Telling {
     pub(super) async fn tell_subscribers(&self, router: &Router, job: &Job, notice: &Notice) {
-        let mut variants =
-            Variants { telling: self, job, notice, router, plain: None, with_body: None, timeline: None };
+        let mut variants = Variants {
+            telling: self,
+            job,
+            notice,
+            router,
+            plain: None,
+            with_body: None,
+            otherwise: None,
+            otherwise_with_body: None,
+            timeline: None,
+        };
         if let Err(error) = self.tell_explicit(router, &mut variants).await {
             tracing::error!(%error, home = %job.entry.home, node = %job.entry.name, "subscribers cannot be read");
         }
@@ -127,7 +148,10 @@ impl Telling {
             {
                 continue;
             }
-            let variant = variants.get(config.include_body || reader.has_body);
+            if self.are_apart(router, job, variants.notice, to).await {
+                continue;
+            }
+            let variant = variants.get(reader.has_payload, config.include_body || reader.has_body);
             if !reader.named.is_empty() {
                 let tail = notification::by_subscriptions(&variant.message.tail, &reader.named);
                 let message = Message { tail, is_headline: variant.message.is_headline };
@@ -146,6 +170,37 @@ impl Telling {
         }
         tokio::task::yield_now().await;
         Ok(())
+    }
+
+    /// Whether a reader blocks who published what is told, or the one who has the node in a service; or is blocked by one
+    /// of them. That between a reader and the home itself is asked elsewhere.
+    async fn are_apart(&self, router: &Router, job: &Job, notice: &Notice, to: &Jid) -> bool {
+        let home = &job.entry.home;
+        let publisher = match &notice.event {
+            Event::Published(item) => Some(&item.publisher),
+            _ => None,
+        };
+        let creator = (job.home == Home::Service).then_some(&job.held.node.creator);
+        let is_here = router.serves(to.domain());
+        // Who is not there is told nothing, whatever is between them.
+        let is_headline = is_headline(&notice.event, &job.held.node.config);
+        if is_here && is_headline && !router.sessions.any(to.as_bare_str()) {
+            return false;
+        }
+        let from = Jid::from(home);
+        for other in publisher.into_iter().chain(creator) {
+            if other == home || other.as_str() == to.as_bare_str() || other.localpart().is_none() {
+                continue;
+            }
+            let jid = Jid::from(other);
+            if is_here && !self.may_pass(router, Direction::Inbound, to.as_bare_str(), &jid, &from, to).await
+                || router.serves(other.domain())
+                    && !self.may_pass(router, Direction::Outbound, other.as_str(), to, &from, to).await
+            {
+                return true;
+            }
+        }
+        false
     }
 
     /// Tells those clients of a follower that read its timeline (`xeps/chirrup-timeline.md`) of the new entry.
@@ -235,6 +290,9 @@ impl Telling {
         {
             return Ok(());
         }
+        if self.are_apart(router, job, variants.notice, &to).await {
+            return Ok(());
+        }
         let subscribed = self.told_explicitly(router, job, bare, variants.notice.version).await?;
         let has_body = job.held.node.config.include_body;
         for session in sessions {
@@ -244,7 +302,7 @@ impl Telling {
                 .iter()
                 .any(|jid| *jid == to || jid.is_bare() && session.priority().is_some_and(|priority| priority >= 0));
             if !is_told && session.is_news(home, &job.entry.name, variants.notice.version) {
-                session.mailbox.push(variants.get(has_body).message.frame(&to));
+                session.mailbox.push(variants.get(None, has_body).message.frame(&to));
             }
         }
         Ok(())
@@ -264,11 +322,12 @@ impl Telling {
         if remotes.is_empty()
             || !self.may_read(job, bare).await?
             || !self.may_leave(router, home, &Jid::from(bare)).await
+            || self.are_apart(router, job, variants.notice, &Jid::from(bare)).await
         {
             return Ok(());
         }
         let subscribed = self.told_explicitly(router, job, bare, variants.notice.version).await?;
-        let variant = variants.get(job.held.node.config.include_body);
+        let variant = variants.get(None, job.held.node.config.include_body);
         for remote in remotes {
             let to = Jid::from(&remote.jid);
             if !subscribed.iter().any(|jid| *jid == to || jid.is_bare() && remote.priority >= 0) {
@@ -326,6 +385,8 @@ struct Reader<'a> {
     jid: &'a Jid,
     /// Whether it wants a text: where one of several subscriptions does, all do (section 12.8).
     has_body: bool,
+    /// Whether it wants payloads, if it has said so: where one of several subscriptions does, all do.
+    has_payload: Option<bool>,
     /// By which of its subscriptions it hears, where that must be said.
     named: Vec<SubId>,
 }
@@ -336,13 +397,18 @@ impl<'a> Reader<'a> {
         let is_told = |one: &&Subscription| hears(one, notice.version) && is_shown(one, router);
         let first = all.iter().find(is_told)?;
         if all.len() == 1 {
-            return Some(Self { jid: &first.jid, has_body: first.options.include_body, named: Vec::new() });
+            let options = first.options;
+            let (has_body, has_payload) = (options.include_body, options.has_payload);
+            return Some(Self { jid: &first.jid, has_body, has_payload, named: Vec::new() });
         }
         let told = || all.iter().filter(is_told);
         let has_body = told().any(|one| one.options.include_body);
+        let wishes = || told().map(|one| one.options.has_payload);
+        let is_wanted = wishes().any(|wish| wish == Some(true));
+        let has_payload = if is_wanted { Some(true) } else { wishes().all(|wish| wish.is_some()).then_some(false) };
         let is_named = notification::names_subscriptions(&notice.event);
         let named = if is_named { told().map(|one| one.id).collect() } else { Vec::new() };
-        Some(Self { jid: &first.jid, has_body, named })
+        Some(Self { jid: &first.jid, has_body, has_payload, named })
     }
 }
 

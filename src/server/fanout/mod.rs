@@ -15,7 +15,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use pubsub::wire::notification::{self, Origin, is_headline};
-use pubsub::{Audience, Event, Home, Notice};
+use pubsub::{Audience, Event, Home, NodeConfig, Notice};
 use tokio::sync::{mpsc, oneshot};
 use xmpp::limits::Limits;
 use xmpp::{Jid, Stanza};
@@ -106,7 +106,7 @@ struct Message {
 }
 
 impl Message {
-    fn new(config: &pubsub::NodeConfig, event: &Event, tail: Bytes) -> Self {
+    fn new(config: &NodeConfig, event: &Event, tail: Bytes) -> Self {
         Self { tail, is_headline: is_headline(event, config) }
     }
 
@@ -154,9 +154,16 @@ impl Telling {
         }
     }
 
-    /// Renders a notice. `has_body`: with a readable text, if the payload has one.
-    fn render(&self, job: &Job, event: &Event, has_body: bool) -> Message {
-        let config = &job.held.node.config;
+    /// Renders a notice. `has_payload`: with the payload; `has_body`: with a readable text, if the payload has one.
+    fn render(&self, job: &Job, event: &Event, has_payload: bool, has_body: bool) -> Message {
+        let otherwise;
+        let config: &NodeConfig = match &job.held.node.config {
+            config if config.deliver_payloads == has_payload => config,
+            config => {
+                otherwise = NodeConfig { deliver_payloads: has_payload, ..NodeConfig::clone(config) };
+                &otherwise
+            }
+        };
         let id = self.ids.id();
         let origin = Origin { home: &job.entry.home, node: &job.entry.name, config, id: &id };
         Message::new(config, event, notification::tail(&origin, event, has_body))
@@ -179,7 +186,7 @@ impl Telling {
             let Some(tail) = self.last_item(&job.entry, &job.held).await else { return };
             Message::new(&job.held.node.config, &notice.event, tail)
         } else {
-            self.render(job, &notice.event, false)
+            self.render(job, &notice.event, job.held.node.config.deliver_payloads, false)
         };
         self.send(router, &job.entry, to, &message, job.home == Home::Account).await;
     }

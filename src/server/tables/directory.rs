@@ -1,7 +1,7 @@
 //! Accounts that want to be found (XEP-0055), and what they want to be found by.
 //!
 //! ```text
-//! domain, localpart -> first, last, nick, email
+//! domain, localpart -> first, last, nick, email, whether its feeds are listed
 //! ```
 
 use std::sync::Arc;
@@ -19,6 +19,8 @@ const FORMAT: u8 = 1;
 pub struct Entry {
     /// Given name, family name, nickname, electronic mail: the fields of `jabber:iq:search` in their order.
     pub texts: [String; 4],
+    /// Whether its feeds that everybody may read are listed.
+    pub has_feeds: bool,
 }
 
 /// Who wants to be found.
@@ -47,7 +49,7 @@ impl Directory {
     pub async fn put(&self, account: &BareJid, entry: &Entry) -> Result<(), CommitError> {
         let row = entry.texts.iter().fold(Writer::new(FORMAT), |row, text| row.text(text));
         let mut batch = Batch::new();
-        batch.put(key(account), row.finish());
+        batch.put(key(account), row.u8(entry.has_feeds.into()).finish());
         self.store.commit_durably(batch).await
     }
 
@@ -89,6 +91,8 @@ fn read(row: bytes::Bytes) -> Result<Entry, Fault> {
     for text in &mut entry.texts {
         *text = reader.text()?.to_string();
     }
+    // Rows of before there were feeds end here.
+    entry.has_feeds = reader.rest().first() == Some(&1);
     Ok(entry)
 }
 
@@ -102,7 +106,7 @@ mod tests {
     async fn who_wants_to_be_found_is_found_in_order() {
         let directory = Directory::new(Arc::new(store::Memory::new()));
         let jid = |text: &str| BareJid::new(text).unwrap();
-        let entry = |nick: &str| Entry { texts: ["", "", nick, ""].map(str::to_owned) };
+        let entry = |nick: &str| Entry { texts: ["", "", nick, ""].map(str::to_owned), has_feeds: nick == "J" };
         for (account, nick) in [("romeo@a.example", "R"), ("juliet@a.example", "J"), ("nurse@b.example", "N")] {
             directory.put(&jid(account), &entry(nick)).await.unwrap();
         }

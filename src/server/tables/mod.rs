@@ -120,6 +120,8 @@ pub enum Table {
     Tagged = 0x48,
     /// account, time, node, item -> the hashtags: the same by age.
     TaggedByTime = 0x49,
+    /// person, home, attachment node -> nothing: where an account here has attached something.
+    AttachedBy = 0x4a,
 }
 
 impl Table {

@@ -75,6 +75,7 @@ impl Pep {
             subid: None,
         };
         let request = Self::named(&asked.to, request);
+        self.require_together(&asked.to, &caller.bare, &request).await?;
         let name = request.node().filter(|name| name.len() <= self.limits.name_bytes_max && !name.is_empty());
         let name = name.ok_or_else(|| Refusal::ItemNotFound.to_error())?;
         let entry = self.nodes.entry(&asked.to, name);
@@ -101,9 +102,12 @@ impl Pep {
     async fn query(&self, asked: &Asked, (entry, held): (&Entry, &Held), query: &Query<Place>) -> Answer {
         let found = self.find(entry, held, query).await?;
         let place = |item: &Item| Place::new(item.updated.0, &held.number, item.sequence).id();
-        let bytes = found.items.iter().map(|item| item.payload.len() + 512).sum();
-        let mut results = Results::new(asked, query.query_id.as_deref(), (found.items.len(), bytes));
-        for item in &found.items {
+        // Between who blocks and who is blocked there are gaps in a page.
+        let shown = self.shown_to(&asked.caller.jid.to_bare(), &entry.home, found.items.clone()).await;
+        let shown = shown.map_err(Failure::from)?;
+        let bytes = shown.iter().map(|item| item.payload.len() + 512).sum();
+        let mut results = Results::new(asked, query.query_id.as_deref(), (shown.len(), bytes));
+        for item in &shown {
             let id = place(item);
             let origin = Origin { home: &entry.home, node: &entry.name, config: &held.node.config, id: &id };
             let tail = notification::tail(&origin, &Event::Published(Item::clone(item)), held.node.config.include_body);

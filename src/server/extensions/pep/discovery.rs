@@ -16,7 +16,7 @@ use xmpp::{BareJid, Element, StanzaError};
 use super::extended::Extended;
 use super::serve::Failure;
 use super::types::Types;
-use super::{Pep, home_of};
+use super::{Pep, feeds, home_of};
 use crate::extension::{self, BoxFuture, fault};
 use crate::extensions::timeline::Timeline;
 use crate::tables::nodes::Held;
@@ -42,8 +42,19 @@ impl extension::Discoverable for PepHandle {
         if *node == *xmpp::ns::TIMELINE && caller.owns(&account) {
             return Box::pin(async move { Ok(Timeline::information()) });
         }
+        if *node == *xmpp::ns::DIRECTORY && pep.hosting.keeps_tags(&account) {
+            return Box::pin(async move { Ok(feeds::information()) });
+        }
         let request = Request::NodeInformation { node: (*node).into() };
-        Box::pin(async move { pep.discover(&Caller::new(caller.jid), &account, &request).await })
+        Box::pin(async move {
+            let caller = Caller::new(caller.jid);
+            pep.require_notified(&account, &caller, &request).await?;
+            let mut information = pep.discover(&caller, &account, &request).await?;
+            if *node == *xmpp::ns::NOTIFICATIONS && caller.bare == account {
+                information.push(pep.unread_form(&account).await?);
+            }
+            Ok(information)
+        })
     }
 
     fn items(
@@ -70,10 +81,14 @@ impl extension::Discoverable for PepHandle {
                 let rows = nodes.iter().map(|held| (&*held.node.name, held.node.config.title.as_deref()));
                 return opened(&lists::nodes(&account, rows, set.as_ref()));
             };
+            if *node == *xmpp::ns::DIRECTORY && pep.hosting.keeps_tags(&account) {
+                return pep.feeds(&caller, &account, &page).await;
+            }
+            let request = Request::NodeItems { node: (*node).into(), page: page.clone() };
+            pep.require_together(&account, &caller.bare, &request).await?;
             if let Some(wanted) = extended {
                 return pep.around(&account, &caller, &node, &wanted, &page).await;
             }
-            let request = Request::NodeItems { node: (*node).into(), page };
             pep.discover(&caller, &account, &request).await
         })
     }
@@ -116,6 +131,7 @@ impl Pep {
         account: &BareJid,
         request: &Request,
     ) -> Result<Vec<Element>, StanzaError> {
+        self.require_together(account, &caller.bare, request).await?;
         let Some(query) = self.read(account, caller, request).await? else { return Ok(Vec::new()) };
         opened(&query)
     }
@@ -212,11 +228,12 @@ fn opened(query: &[u8]) -> Result<Vec<Element>, StanzaError> {
 }
 
 /// What publishers should know beforehand, as a form of the domain's disco#info (XEP-0128).
-pub(super) fn limits_form(limits: &Limits) -> Element {
+pub(super) fn limits_form(limits: &Limits, guests_items_per_minute_max: u64) -> Element {
     let field = |var: &str, value: u64| Field::new(var, FieldType::TextSingle).value(value.to_string());
     Form::typed(FormType::Result, "urn:chirrup:pubsub:limits:0")
         .with(field("payload_bytes_max", limits.payload_bytes_max))
         .with(field("items_per_node_max", limits.items_per_node_max))
         .with(field("page_items_max", limits.page_items_max))
+        .with(field("guests_items_per_minute_max", guests_items_per_minute_max))
         .to_element()
 }

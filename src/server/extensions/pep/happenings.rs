@@ -190,7 +190,7 @@ impl Pep {
 
     async fn may_concern(&self, happening: &Happening) -> Result<bool, Fault> {
         let Happening { whom, person, at, .. } = happening;
-        if self.timeline.blocks().is_blocked(whom, &Jid::from(person)).await? {
+        if self.are_apart(whom, person).await? {
             return Ok(false);
         }
         match at {

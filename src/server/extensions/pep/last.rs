@@ -286,6 +286,10 @@ impl Pep {
     /// An account is gone: its nodes go, and its subscriptions to others' nodes.
     async fn forget_account(&self, account: &BareJid) {
         let caller = Caller::new(account.into());
+        if let Err(error) = self.detach_all(account).await {
+            tracing::error!(?error, %account, "what a removed account attached is left behind");
+            return;
+        }
         loop {
             let nodes = match self.nodes.of_home(account, None, 100).await {
                 Ok(nodes) if nodes.is_empty() => break,

@@ -59,14 +59,15 @@ impl Pep {
             Rendered::List(reply) => reply,
         };
         let bytes = match (reply, entry.as_deref(), held.as_deref()) {
-            (Reply::Items(_, query), Some(entry), Some(held)) => self.items(entry, held, query).await?,
+            (Reply::Items(_, query), Some(entry), Some(held)) => self.items(caller, entry, held, query).await?,
             (Reply::Subscribers(_, page), Some(entry), Some(held)) => self.subscribers(entry, held, page).await?,
             (Reply::Affiliated(_, page), Some(entry), Some(held)) => self.affiliated(entry, held, page).await?,
             (Reply::NodeInformation(_), Some(entry), Some(held)) => self.node_information(entry, held).await?,
             (Reply::NodeItems(_, page), Some(entry), Some(held)) => {
                 let found = self.page(entry, held, page).await?;
                 let set = page_of(&found, held);
-                let ids = found.items.iter().map(|item| &*item.id);
+                let items = self.shown_to(&caller.bare, home, found.items).await?;
+                let ids = items.iter().map(|item| &*item.id);
                 lists::node_items(home, &entry.name, ids, set.as_ref())
             }
             (Reply::OwnSubscriptions(node), _, held) => {
@@ -93,7 +94,7 @@ impl Pep {
         usize::try_from(self.limits.page_items_max).unwrap_or(usize::MAX)
     }
 
-    async fn items(&self, entry: &Entry, held: &Held, query: &ItemsQuery) -> Result<Bytes, Failure> {
+    async fn items(&self, caller: &Caller, entry: &Entry, held: &Held, query: &ItemsQuery) -> Result<Bytes, Failure> {
         let found = match query {
             ItemsQuery::ByIds(ids) => self.items_by_id(entry, held, ids).await?,
             ItemsQuery::Latest(count) => {
@@ -107,12 +108,14 @@ impl Pep {
         };
         let now = self.now();
         let config = &held.node.config;
-        let capacity = found.items.iter().map(|item| item.payload.len() + 160).sum();
+        let set = page_of(&found, held);
+        let items = self.shown_to(&caller.bare, &entry.home, found.items).await?;
+        let capacity = items.iter().map(|item| item.payload.len() + 160).sum();
         let mut list = lists::Items::new(&entry.name, config, capacity);
-        for item in found.items.iter().filter(|item| !item.is_expired(config, now)) {
+        for item in items.iter().filter(|item| !item.is_expired(config, now)) {
             list.push(item);
         }
-        Ok(list.finish(page_of(&found, held).as_ref()))
+        Ok(list.finish(set.as_ref()))
     }
 
     async fn items_by_id(&self, entry: &Entry, held: &Held, ids: &[Box<str>]) -> Result<Found, Failure> {

@@ -4,6 +4,7 @@
 //! the rules themselves are in the room `pubsub`. Also tells newest items to who comes online (`last`), answers
 //! discovery of accounts and their nodes (`discovery`), and removes what has expired.
 
+mod apart;
 mod approval;
 mod archives;
 mod contacts;
@@ -12,6 +13,8 @@ mod ensemble;
 mod expiry;
 mod extended;
 mod features;
+mod feeds;
+mod floods;
 pub(super) mod happenings;
 mod last;
 mod likes;
@@ -45,6 +48,7 @@ use crate::fanout::contacts::Contacts;
 use crate::router::Router;
 use crate::runtime::{Clock, Ids};
 use crate::tables::accounts::Accounts;
+use crate::tables::directory::Directory;
 use crate::tables::nodes::Nodes;
 use crate::tables::tagged::{Tagged, TaggedPosts};
 use crate::tables::turns::Turns;
@@ -70,7 +74,9 @@ pub struct Pep {
     relation_turns: Turns,
     timeline: Arc<Timeline>,
     storms: likes::storms::Storms,
+    floods: floods::Floods,
     tagged: TaggedPosts,
+    directory: Directory,
     /// Held by who changes what is listed of an account's posts.
     tag_turns: Turns,
     /// How far what is listed was looked at.
@@ -132,6 +138,7 @@ impl Pep {
         let (accounts, clock) = (Arc::clone(accounts), Arc::clone(&kit.clock));
         let turns = Turns::default();
         let (storms, bell) = likes::storms::Storms::new();
+        let floods = floods::Floods::new(hosting.items_per_minute_max);
         let pep = Arc::new(Self {
             router,
             nodes,
@@ -148,6 +155,8 @@ impl Pep {
             relation_turns: Turns::default(),
             timeline,
             storms,
+            floods,
+            directory: Directory::new(Arc::clone(&kit.store)),
             tagged: TaggedPosts::new(Arc::clone(&kit.store)),
             tag_turns: Turns::default(),
             tag_round: tokio::sync::Mutex::default(),
@@ -203,11 +212,12 @@ impl Extension for Pep {
         for feature in features::COMMON.iter().chain(features::ACCOUNT) {
             at.feature(To::ACCOUNT, feature);
         }
-        let limits = self.limits;
-        at.domain_form(Arc::new(move || discovery::limits_form(&limits)));
+        let (limits, per_minute) = (self.limits, self.floods.items_per_minute_max());
+        at.domain_form(Arc::new(move || discovery::limits_form(&limits, per_minute)));
         at.account_nodes(Arc::new(discovery::PepHandle(Arc::clone(&self))));
         self.mount_services(at);
         at.feature(To::SERVICE, ns::TAGS);
+        at.feature(To::SERVICE, ns::DIRECTORY);
         at.forms(Arc::new(approval::Answers(Arc::clone(&self))));
         at.listener(Arc::new(last::Online(self)));
     }

@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
+use pubsub::profile::NOTIFICATIONS_MAX;
 use pubsub::profile::attachments::{Attached, Summary, node_of, summary_of};
 use pubsub::profile::uri::Place;
-use pubsub::{Caller, Refusal, Request};
+use pubsub::{Caller, Item, Refusal, Request, Timestamp};
 use store::Fault;
-use xmpp::{BareJid, StanzaError, ns};
+use xmpp::form::{Field, FieldType, Form, FormType};
+use xmpp::{BareJid, Element, StanzaError, ns};
 
 use super::Pep;
 use super::serve::Failure;
+use crate::extension::fault;
 
 impl Pep {
     /// Refuses what must not be done to the node, and has it there for who asks what is in it.
@@ -27,7 +30,11 @@ impl Pep {
             return Err(Refusal::ItemNotFound.to_error());
         }
         match request {
-            Request::Items { .. } | Request::Subscribe { .. } | Request::Retract { .. } | Request::Purge { .. } => {
+            Request::Items { .. }
+            | Request::NodeInformation { .. }
+            | Request::Subscribe { .. }
+            | Request::Retract { .. }
+            | Request::Purge { .. } => {
                 let request = Request::Create { node: Some(ns::NOTIFICATIONS.into()), config: None };
                 if self.nodes.held(&self.nodes.entry(home, ns::NOTIFICATIONS)).await.is_ok_and(|held| held.is_none())
                     && let Err(Failure::Fault(error)) = self.do_change(home, caller, request).await
@@ -43,6 +50,23 @@ impl Pep {
             }
             _ => Ok(()),
         }
+    }
+
+    /// How many entries the account has not read, as a form of the node's disco#info: those that have changed since what it
+    /// says it has read.
+    pub(super) async fn unread_form(&self, account: &BareJid) -> Result<Element, StanzaError> {
+        let broken = |error: Fault| fault("notifications", &error);
+        let read = self.item_of(account, ns::NOTIFICATIONS_READ, "current").await.map_err(broken)?;
+        let read = read.and_then(|item| {
+            let read = xmpp::xml::parse_element(&item.payload, "").ok()?;
+            Timestamp::parse(read.attr("stamp")?)
+        });
+        let entries_max = usize::try_from(NOTIFICATIONS_MAX).unwrap_or(usize::MAX);
+        let entries = self.newest_of(account, ns::NOTIFICATIONS, entries_max).await.map_err(broken)?;
+        let is_unread = |item: &&Arc<Item>| read.is_none_or(|read| updated(item) > read);
+        let unread = entries.iter().filter(is_unread).count();
+        let field = Field::new("unread", FieldType::TextSingle).value(unread.to_string());
+        Ok(Form::typed(FormType::Result, ns::NOTIFICATIONS).with(field).to_element())
     }
 
     /// How many notice an item, and who attached something to it lately, the newest last, with what and when; `None`
@@ -67,4 +91,14 @@ impl Pep {
         let noticed = summary.map_or(0, |item: Arc<pubsub::Item>| Summary::parse(&item.payload).noticed);
         Ok(Some((noticed, people)))
     }
+}
+
+/// When an entry says that it was changed last, which is what clients say that they have read.
+fn updated(item: &Item) -> Timestamp {
+    let said = memchr::memmem::find(&item.payload, b"<updated>").and_then(|at| {
+        let rest = item.payload.get(at + "<updated>".len()..)?;
+        let text = rest.split(|byte| *byte == b'<').next()?;
+        Timestamp::parse(std::str::from_utf8(text).ok()?)
+    });
+    said.unwrap_or(item.updated)
 }

@@ -157,6 +157,7 @@ impl Pep {
         if matches!(request, Request::Subscribe { .. }) {
             self.timeline.may_follow(account).await?;
         }
+        self.require_together(home, account, &request).await?;
         let happenings = self.happenings(home, &caller, &request).await;
         let changed = self.change(home, &caller, request.clone()).await?;
         let reply = changed.reply.clone();

@@ -109,8 +109,10 @@ impl Pep {
         }
         let request = self.folded(&asked.to, Self::named(&asked.to, request));
         let caller = Caller::new(asked.caller.jid.clone());
+        self.require_together(&asked.to, &caller.bare, &request).await?;
         self.require_notified(&asked.to, &caller, &request).await?;
         self.require_tagged(&asked.to, &caller, &request).await?;
+        self.require_calm(&asked.to, &caller, &request).await?;
         public::may_ask(&request).map_err(|refusal| refusal.to_error())?;
         if request.is_change() {
             let _turn = self.relate(&asked.to, &caller, &request).await?;

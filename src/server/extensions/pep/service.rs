@@ -25,6 +25,8 @@ pub struct Section {
     pub nodes_per_creator_max: u64,
     /// Items in all nodes of one creator in one service.
     pub items_per_creator_max: u64,
+    /// Items of a guest in one home in a minute; 0 is no bound.
+    pub items_per_minute_max: u64,
 }
 
 /// Who may create nodes in the services.
@@ -49,7 +51,11 @@ pub(super) const EXAMPLE: &str = "[pubsub]\n\
     # Of one creator in one service: nodes, and items in all of them. More is answered with max-nodes-exceeded, or\n\
     # resource-constraint.\n\
     nodes_per_creator_max = 10000\n\
-    items_per_creator_max = 1000000\n";
+    items_per_creator_max = 1000000\n\
+    # Items that somebody may publish in a minute at one account, or one service, in nodes that are not theirs: comments,\n\
+    # likes, posts where everybody may post. Each 4096 bytes of one count as another, and all guests from one server\n\
+    # have a hundred times as much. More is answered with resource-constraint. 0 is no bound.\n\
+    items_per_minute_max = 60\n";
 
 /// The services there can be, and how they are called.
 const KINDS: [(&str, &str); 3] = [("pubsub", "Publish-Subscribe"), ("comments", "Comments"), ("spaces", "Spaces")];
@@ -61,6 +67,7 @@ impl Default for Section {
             create: Create::Local,
             nodes_per_creator_max: 10_000,
             items_per_creator_max: 1_000_000,
+            items_per_minute_max: 60,
         }
     }
 }
@@ -73,6 +80,7 @@ pub struct Hosting {
     admins: Vec<BareJid>,
     pub(super) nodes_per_creator_max: u64,
     pub(super) items_per_creator_max: u64,
+    pub(super) items_per_minute_max: u64,
 }
 
 impl Hosting {
@@ -112,6 +120,7 @@ impl Hosting {
             admins: config.admins.iter().filter_map(|admin| BareJid::new(admin).ok()).collect(),
             nodes_per_creator_max: section.nodes_per_creator_max,
             items_per_creator_max: section.items_per_creator_max,
+            items_per_minute_max: section.items_per_minute_max,
         })
     }
 
@@ -164,8 +173,8 @@ impl Pep {
         for feature in features::COMMON {
             at.feature(To::SERVICE, feature);
         }
-        let limits = self.limits_of(pubsub::Home::Service);
-        at.service_form(Arc::new(move || discovery::limits_form(&limits)));
+        let (limits, per_minute) = (self.limits_of(pubsub::Home::Service), self.floods.items_per_minute_max());
+        at.service_form(Arc::new(move || discovery::limits_form(&limits, per_minute)));
         for (domain, service) in &self.hosting.services {
             at.service(domain, service.clone());
         }
@@ -239,5 +248,6 @@ mod tests {
         assert_eq!((said.create, Create::Local), (default.create, default.create));
         assert_eq!(said.nodes_per_creator_max, default.nodes_per_creator_max);
         assert_eq!(said.items_per_creator_max, default.items_per_creator_max);
+        assert_eq!(said.items_per_minute_max, default.items_per_minute_max);
     }
 }

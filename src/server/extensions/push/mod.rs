@@ -24,6 +24,7 @@ use xmpp::{BareJid, Stanza, ns};
 
 use self::device::{Device, Last};
 use self::schedule::Schedule;
+use super::blocking::Blocks;
 use super::messages::waking;
 use super::roster::Books;
 use crate::config::ConfigError;
@@ -158,6 +159,7 @@ pub struct Push {
     // The router owns the wiring, the wiring owns this.
     router: Weak<Router>,
     books: Arc<Books>,
+    blocks: Arc<Blocks>,
     clock: Arc<dyn Clock>,
     registrations: Registrations,
     accounts: Cache<Account>,
@@ -173,7 +175,12 @@ impl Push {
     ///
     /// # Errors
     /// When a bound makes no sense.
-    pub fn new(kit: &Kit, books: &Arc<Books>, settings: Settings) -> Result<Arc<Self>, ConfigError> {
+    pub fn new(
+        kit: &Kit,
+        books: &Arc<Books>,
+        blocks: &Arc<Blocks>,
+        settings: Settings,
+    ) -> Result<Arc<Self>, ConfigError> {
         settings.check()?;
         let router = Arc::downgrade(&kit.router);
         let online = Weak::clone(&router);
@@ -182,6 +189,7 @@ impl Push {
         let push = Arc::new(Self {
             router,
             books: Arc::clone(books),
+            blocks: Arc::clone(blocks),
             clock: Arc::clone(&kit.clock),
             registrations: Registrations::new(Arc::clone(&kit.store)),
             accounts: Cache::new(SERVICES_MAX, is_online),
@@ -396,14 +404,23 @@ struct Ears(Arc<Push>);
 impl Listener for Ears {
     fn deserves_waking(&self, account: &BareJid, occasion: &Occasion<'_>) -> Pending<()> {
         let (push, kind) = (&self.0, occasion.kind);
-        if let Some(account) = push.accounts.get(account.as_str()) {
-            if account.devices().iter().any(|device| device.wants(kind)) {
-                push.happened(&account, &push.remembered(occasion));
+        let is_blocked = push.blocks.is_blocked_at_hand(account.as_str(), occasion.from);
+        if let Some(known) = push.accounts.get(account.as_str()) {
+            if is_blocked == Some(true) || !known.devices().iter().any(|device| device.wants(kind)) {
+                return Pending::now(());
             }
-            return Pending::now(());
+            if is_blocked.is_some() {
+                push.happened(&known, &push.remembered(occasion));
+                return Pending::now(());
+            }
         }
         let (push, account, happened) = (Arc::clone(push), account.clone(), push.remembered(occasion));
+        let from = occasion.from.clone();
         Pending::later(async move {
+            // What nobody blocks comes through where it is not known whom the account blocks.
+            if push.blocks.is_blocked(&account, &from).await.unwrap_or(false) {
+                return;
+            }
             match push.open(&account).await {
                 Ok(account) => push.happened(&account, &happened),
                 Err(error) => tracing::error!(%account, %error, "push services could not be read"),

@@ -11,7 +11,7 @@ use crate::tables::directory::{Directory, Entry};
 use crate::tables::elements::Vcards;
 
 /// The command's node.
-pub(super) const NODE: &str = "urn:chirrup:directory:0";
+pub(super) const NODE: &str = ns::DIRECTORY;
 /// Bytes of one text.
 const TEXT_BYTES_MAX: usize = 256;
 
@@ -25,7 +25,8 @@ impl Listing {
     /// What is to be filled in: what the account shows now, or what its vCard would have it show.
     async fn question(&self, account: &BareJid) -> Result<Form, StanzaError> {
         let shown = self.directory.get(account).await.map_err(|error| fault("the directory", &error))?;
-        let is_listed = shown.is_some();
+        let is_listed = shown.as_ref().is_some_and(|entry| entry.texts.iter().any(|text| !text.is_empty()));
+        let has_feeds = shown.as_ref().is_some_and(|entry| entry.has_feeds);
         let entry = match shown {
             Some(entry) => entry,
             None => {
@@ -44,17 +45,20 @@ impl Listing {
             let field = Field::new(var, FieldType::TextSingle).label(*label);
             if text.is_empty() { field } else { field.value(text) }
         });
-        Ok(texts.fold(form.with(listed), Form::with))
+        let feeds = Field::new("feeds", FieldType::Boolean);
+        let feeds = feeds.label("List my feeds that everybody may read").value(bit(has_feeds));
+        Ok(texts.fold(form.with(listed), Form::with).with(feeds))
     }
 
     async fn answer(&self, account: &BareJid, form: &Form) -> Result<Outcome, StanzaError> {
-        let is_listed = form.field("listed").is_some_and(|field| field.to_bool() == Ok(true));
-        if !is_listed {
+        let is_on = |var: &str| form.field(var).is_some_and(|field| field.to_bool() == Ok(true));
+        let (is_listed, has_feeds) = (is_on("listed"), is_on("feeds"));
+        if !is_listed && !has_feeds {
             self.directory.delete(account).await.map_err(|error| fault("the directory", &error))?;
             return Ok(Outcome::noted(Note::info("You cannot be found.")));
         }
-        let mut entry = Entry::default();
-        for ((var, _), text) in FIELDS.iter().zip(&mut entry.texts) {
+        let mut entry = Entry { has_feeds, ..Entry::default() };
+        for ((var, _), text) in FIELDS.iter().zip(&mut entry.texts).filter(|_| is_listed) {
             let said = form.value(var).unwrap_or_default().trim();
             if said.len() > TEXT_BYTES_MAX || said.chars().any(char::is_control) {
                 let why = format!("`{var}` has at most {TEXT_BYTES_MAX} bytes and no control characters");
@@ -62,11 +66,16 @@ impl Listing {
             }
             said.clone_into(text);
         }
-        if entry.texts.iter().all(String::is_empty) {
+        if is_listed && entry.texts.iter().all(String::is_empty) {
             return Err(StanzaError::not_acceptable().with_text("say by what you want to be found"));
         }
         self.directory.put(account, &entry).await.map_err(|error| fault("the directory", &error))?;
-        Ok(Outcome::noted(Note::info("You can be found.")))
+        let said = match (is_listed, has_feeds) {
+            (true, true) => "You can be found, and your feeds are listed.",
+            (true, false) => "You can be found.",
+            (false, _) => "Your feeds are listed.",
+        };
+        Ok(Outcome::noted(Note::info(said)))
     }
 }
 
@@ -78,7 +87,10 @@ fn suggestion(vcard: Element) -> Entry {
         if text.len() <= TEXT_BYTES_MAX { text.trim().to_owned() } else { String::new() }
     };
     let name = vcard.get_child("N", ns::VCARD);
-    Entry { texts: [text(name, "GIVEN"), text(name, "FAMILY"), text(Some(&vcard), "NICKNAME"), String::new()] }
+    Entry {
+        texts: [text(name, "GIVEN"), text(name, "FAMILY"), text(Some(&vcard), "NICKNAME"), String::new()],
+        has_feeds: false,
+    }
 }
 
 fn bit(value: bool) -> &'static str {

@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn terms_are_found_anywhere_and_all_of_them() {
-        let entry = Entry { texts: ["Juliet", "Capulet", "JuliC", ""].map(str::to_owned) };
+        let entry = Entry { texts: ["Juliet", "Capulet", "JuliC", ""].map(str::to_owned), has_feeds: false };
         for (said, is_found) in [
             (&[("last", "capulet")][..], true),
             (&[("last", "*PULE*")], true),
@@ -311,11 +311,14 @@ mod tests {
         let store: Arc<dyn store::Store> = Arc::new(store::Memory::new());
         let directory = Directory::new(Arc::clone(&store));
         for number in 0..SEEN_MAX + 600 {
-            let entry = Entry { texts: ["", "", "nobody", ""].map(str::to_owned) };
+            let entry = Entry { texts: ["", "", "nobody", ""].map(str::to_owned), has_feeds: false };
             directory.put(&BareJid::new(&format!("u{number:05}@a.example")).unwrap(), &entry).await.unwrap();
         }
         let last = BareJid::new(&format!("u{:05}@a.example", SEEN_MAX + 599)).unwrap();
-        directory.put(&last, &Entry { texts: ["", "", "Juliet", ""].map(str::to_owned) }).await.unwrap();
+        directory
+            .put(&last, &Entry { texts: ["", "", "Juliet", ""].map(str::to_owned), has_feeds: false })
+            .await
+            .unwrap();
         let search = Search { directory, vcards: Vcards::new(store), settings: Settings::default() };
         let juliet = terms(&[("nick", "juliet")]).unwrap();
         let found = search.find("a.example", &juliet, None, 50).await.unwrap();

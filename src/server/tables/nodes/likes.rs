@@ -20,7 +20,55 @@ fn post_key(comments: &Place, author: &BareJid) -> Bytes {
     Table::CommentedPosts.key().str(comments.service.as_str()).str(&comments.node).str(author.as_str()).build()
 }
 
+fn attached_key(person: &BareJid, home: &BareJid, node: &str) -> Bytes {
+    Table::AttachedBy.key().str(person.as_str()).str(home.as_str()).str(node).build()
+}
+
 impl Nodes {
+    /// Notes that somebody here has attached something to what the attachment node is about, or nothing any more.
+    pub fn set_attached(batch: &mut Batch, person: &BareJid, home: &BareJid, node: &str, is_attached: bool) {
+        let key = attached_key(person, home, node);
+        match is_attached {
+            true => batch.put(key, Bytes::new()),
+            false => batch.delete(key),
+        };
+    }
+
+    /// Attachment nodes in which somebody here has something: their homes and names, going on after one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn attached_by(
+        &self,
+        person: &BareJid,
+        after: Option<&(BareJid, Box<str>)>,
+        rows_max: usize,
+    ) -> Result<Vec<(BareJid, Box<str>)>, Fault> {
+        let mut range = Table::AttachedBy.key().str(person.as_str()).range();
+        if let Some((home, node)) = after {
+            range = range.after(&attached_key(person, home, node));
+        }
+        let rows = self.store.scan(range, store::Page::rows(rows_max)).await?;
+        rows.into_iter()
+            .map(|(key, _)| {
+                let mut reader = store::KeyReader::new(&key, Table::AttachedBy as u8)?;
+                let _person = reader.str()?;
+                let home = reader.str()?;
+                let home = BareJid::new(&home)
+                    .map_err(|error| Fault::new(format!("an attachment is at {home}, which is no address: {error}")))?;
+                Ok((home, reader.str()?.into()))
+            })
+            .collect()
+    }
+
+    /// Commits notes of what somebody has attached.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn note_attached(&self, batch: Batch) -> Result<(), store::CommitError> {
+        self.store.commit_durably(batch).await
+    }
+
     /// The id of the item that is somebody's heart among the comments of the node with that number.
     ///
     /// # Errors

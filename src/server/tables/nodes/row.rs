@@ -138,6 +138,7 @@ const ID: u8 = 0b1_0000;
 /// Another subscription of the same address follows.
 const MORE: u8 = 0b10_0000;
 const SHOW: u8 = 0b100_0000;
+const PAYLOAD: u8 = 0b1000_0000;
 
 /// All subscriptions of one address to one node. Most have one, and it takes no more for there being others.
 pub(super) fn write_subscriptions(rows: &[Subscription]) -> Bytes {
@@ -149,6 +150,7 @@ pub(super) fn write_subscriptions(rows: &[Subscription]) -> Bytes {
             (Some(subscription.after).filter(|after| *after > 0), AFTER),
             (Some(subscription.id.0).filter(|id| *id != subscription.since), ID),
             (options.show.map(|Shows(set)| u64::from(set)), SHOW),
+            (options.has_payload.map(u64::from), PAYLOAD),
         ];
         let mut bits = 0;
         let plain = [(options.deliver, DELIVER), (options.include_body, BODY), (at + 1 < rows.len(), MORE)];
@@ -179,8 +181,9 @@ pub(super) fn read_subscriptions(jid: &Jid, row: Bytes) -> Result<Vec<Subscripti
         let after = optional(AFTER)?.unwrap_or(0);
         let id = SubId(optional(ID)?.unwrap_or(since));
         let show = optional(SHOW)?.and_then(|set| u8::try_from(set).ok()).map(Shows);
-        let options =
-            SubscriptionOptions { deliver: bits & DELIVER != 0, include_body: bits & BODY != 0, expire, show };
+        let has_payload = optional(PAYLOAD)?.map(|wish| wish != 0);
+        let (deliver, include_body) = (bits & DELIVER != 0, bits & BODY != 0);
+        let options = SubscriptionOptions { deliver, include_body, expire, show, has_payload };
         rows.push(Subscription { jid: jid.clone(), id, state, since, after, options });
         if bits & MORE == 0 {
             return Ok(rows);

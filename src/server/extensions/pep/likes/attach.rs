@@ -94,12 +94,44 @@ impl Pep {
         let reply = ensemble.decide(at, caller, request).await?;
         self.sum_up(&mut ensemble, &target, &before, &after).await?;
         let mut batch = Batch::new();
+        self.note_attached(&mut batch, &person, &target, &after);
         if let Some(place) = comments.filter(|_| before.noticed != after.noticed) {
             self.say_heart(&mut ensemble, &mut batch, &place, &person, after.noticed).await?;
         }
         let Some((receipt, goes)) = ensemble.commit(batch).await? else { return Ok(None) };
         drop(turnstiles);
         Ok(Some((receipt, told(reply, goes))))
+    }
+
+    /// Notes where an account here has attached something: it goes with the account.
+    pub(super) fn note_attached(&self, batch: &mut Batch, person: &BareJid, target: &Target, what: &Attached) {
+        if person.localpart().is_some() && self.serves(person) {
+            let is_attached = what.noticed || !what.reactions.is_empty();
+            Nodes::set_attached(batch, person, &target.entry.home, &target.attachments(), is_attached);
+        }
+    }
+
+    /// Takes back whatever an account that is removed has attached, wherever that is here.
+    pub(in crate::extensions::pep) async fn detach_all(&self, person: &BareJid) -> Result<(), Failure> {
+        let own = Caller::new(Jid::from(person));
+        let mut last = None;
+        loop {
+            let page = self.nodes.attached_by(person, last.as_ref(), 100).await?;
+            let mut batch = Batch::new();
+            for (home, node) in &page {
+                let request = Request::Retract { node: (&**node).into(), id: person.as_str().into(), notify: true };
+                match self.do_change(home, &own, request).await {
+                    Err(Failure::Fault(error)) => return Err(error.into()),
+                    // The post is gone, and with it what was attached.
+                    Ok(()) | Err(Failure::Refused(_)) => Nodes::set_attached(&mut batch, person, home, node, false),
+                }
+            }
+            self.nodes.note_attached(batch).await.map_err(super::super::serve::broken)?;
+            last = page.last().cloned();
+            if page.len() < 100 {
+                return Ok(());
+            }
+        }
     }
 
     /// Refuses who may not read a node.

@@ -102,7 +102,7 @@ impl Pep {
             }
             Nodes::set_heart(&mut batch, &held.number, &person, after.as_deref());
             if let Some(target) = &target {
-                self.notice(&mut ensemble, target, &own, after.is_some()).await?;
+                self.notice(&mut ensemble, &mut batch, target, &own, after.is_some()).await?;
             }
         }
         let Some((receipt, goes)) = ensemble.commit(batch).await? else { return Ok(None) };
@@ -125,6 +125,7 @@ impl Pep {
     async fn notice(
         &self,
         ensemble: &mut Ensemble<'_>,
+        batch: &mut Batch,
         target: &Target,
         person: &Caller,
         noticed: bool,
@@ -159,6 +160,7 @@ impl Pep {
             Err(error) => return Err(error),
         }
         let after = Attached { noticed, reactions: before.reactions.clone() };
+        self.note_attached(batch, &person.bare, target, &after);
         self.sum_up(ensemble, target, &before, &after).await
     }
 
