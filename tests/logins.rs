@@ -91,12 +91,29 @@ async fn with_a_token_the_first_stanza_is_answered_in_the_third_round_trip() {
 
     let (mut actor, waits) = enter(&theatre).await;
     let beside = "<fast xmlns='urn:xmpp:fast:0'/>";
-    let bind = Some("<tag>Counter</tag>");
+    let bind = Some("<tag>Counter</tag><enable xmlns='urn:xmpp:sm:3' resume='true'/>");
     let wishes = Sasl2 { client: Some(CLIENT), token: Some(&token), bind, beside, behind: ping };
     actor.log_in_with("juliet", "", &wishes).await.unwrap();
-    assert!(next(&mut actor).await.contains("/success>"));
+    let success = next(&mut actor).await;
+    assert!(success.contains("/success>"));
     assert!(next(&mut actor).await.contains("result"));
     let by_token = 1 + waits.load(Ordering::Relaxed);
 
-    assert_eq!((by_token, by_password, by_rfc_6120), (3, 6, 8));
+    // The link is lost, and what was answered on it was not acknowledged.
+    let enabled = success.split_once("<enabled").unwrap().1;
+    let id = enabled.split_once("id=").unwrap().1.split(['"', '\'']).nth(1).unwrap().to_owned();
+    drop(actor);
+    let (mut actor, waits) = enter(&theatre).await;
+    let beside = format!("{beside}<resume xmlns='urn:xmpp:sm:3' h='0' previd='{id}'/>");
+    let again = ping.replace("'1'", "'2'");
+    let wishes = Sasl2 { client: Some(CLIENT), token: Some(&token), bind, beside: &beside, behind: &again };
+    actor.log_in_with("juliet", "", &wishes).await.unwrap();
+    assert!(next(&mut actor).await.contains("<resumed"));
+    let missed = next(&mut actor).await;
+    assert!(missed.contains("id=\"1\"") || missed.contains("id='1'"), "{missed}");
+    let answer = next(&mut actor).await;
+    assert!(answer.contains("id=\"2\"") || answer.contains("id='2'"), "{answer}");
+    let by_resumption = 1 + waits.load(Ordering::Relaxed);
+
+    assert_eq!((by_token, by_resumption, by_password, by_rfc_6120), (3, 3, 6, 8));
 }

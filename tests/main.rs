@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 #![allow(unreachable_pub, reason = "modules of a test binary")]
 
+mod certificates;
 mod commands;
 mod idle;
 mod logins;

@@ -20,7 +20,7 @@ use crate::net::listen::{self, Admission};
 use crate::net::seek::Seeker;
 use crate::net::streams::Streams;
 use crate::net::tls::Tls;
-use crate::net::trust::Trust;
+use crate::net::trust::{ClientRoots, Trust};
 use crate::net::{restore, resume};
 use crate::router::Router;
 use crate::runtime::{
@@ -31,7 +31,9 @@ use crate::s2s::policy::Policy;
 use crate::s2s::{self, Federation};
 use crate::session::interest::Interests;
 use crate::session::{SessionLimits, Sessions};
+use crate::tables::Credentials;
 use crate::tables::accounts::Accounts;
+use crate::tables::certificates::Certificates;
 use crate::tables::clients::Clients;
 
 /// What every connection shares.
@@ -44,6 +46,10 @@ pub struct House {
     pub accounts: Arc<Accounts>,
     /// From which clients they do.
     pub clients: Arc<Clients>,
+    /// Certificates with which they do.
+    pub certificates: Arc<Certificates>,
+    /// Who vouches for other certificates of clients.
+    pub client_roots: ClientRoots,
     /// Certificates and keys.
     pub tls: Arc<Tls>,
     /// What streams offer.
@@ -133,9 +139,10 @@ impl House {
     /// A sentence that names the file, key or directory and what to do.
     pub async fn build(config: Config, world: World) -> Result<Arc<Self>, String> {
         let switch = Arc::<Switch>::default();
-        let (router, accounts, clients) = Self::furnish(&config, &world, &switch).await?;
+        let (router, Credentials { accounts, clients, certificates }) = Self::furnish(&config, &world, &switch).await?;
         let components = Components::new(&config, &router, &world.clock, &world.ids)?;
         let tls = load_tls(&config).await?;
+        let client_roots = load_client_roots(&config).await?;
         let streams = Streams::new(&config, &router);
         let admission = Admission::new(config.limits.connections_max, config.limits.connections_per_address_max);
         let s2s = &config.s2s;
@@ -149,6 +156,8 @@ impl House {
             router,
             accounts,
             clients,
+            certificates,
+            client_roots,
             tls,
             streams,
             clock,
@@ -183,7 +192,7 @@ impl House {
         config: &Config,
         world: &World,
         switch: &Arc<Switch>,
-    ) -> Result<(Arc<Router>, Arc<Accounts>, Arc<Clients>), String> {
+    ) -> Result<(Arc<Router>, Credentials), String> {
         let World { clock, ids, store, .. } = world;
         Policy::new(&config.s2s)?;
         let mut hosts = Vec::new();
@@ -206,17 +215,14 @@ impl House {
             clock: Arc::clone(clock),
             ids: Arc::clone(ids),
         };
-        let accounts =
-            Arc::new(Accounts::load(Arc::clone(store), Arc::clone(ids)).await.map_err(|fault| fault.to_string())?);
         let mut sections = config.sections.clone();
         let settings = sections.take("clients").map_err(|error| error.to_string())?;
-        let clients = Clients::load(Arc::clone(store), Arc::clone(ids), Arc::clone(&accounts), settings).await;
-        let clients = Arc::new(clients.map_err(|fault| fault.to_string())?);
-        let extensions = extensions::furnish(&kit, (&accounts, &clients), config, switch, &mut sections)
+        let credentials = Credentials::load(store, ids, settings).await.map_err(|fault| fault.to_string())?;
+        let extensions = extensions::furnish(&kit, &credentials, config, switch, &mut sections)
             .map_err(|error| error.to_string())?;
         sections.finish().map_err(|error| error.to_string())?;
         router.wire(Mount::assemble(&extensions)?);
-        Ok((router, accounts, clients))
+        Ok((router, credentials))
     }
 
     /// Serves a client on any byte stream: what the listeners do, and what tests do without a socket.
@@ -325,7 +331,7 @@ async fn federate(
     tls: &Arc<Tls>,
 ) -> Result<Arc<Federation>, String> {
     let World { clock, ids, store, resolver, dialer } = world;
-    let secret = s2s::load_secret(store.as_ref(), ids.as_ref()).await.map_err(|fault| fault.to_string())?;
+    let secret = s2s::load_secret(store, ids.as_ref()).await.map_err(|fault| fault.to_string())?;
     let seeker = Seeker::new(Arc::clone(resolver), Arc::clone(dialer), Arc::clone(ids), config.s2s.allow_loopback);
     let (reading, judging, now) = (config.clone(), seeker.clone(), Arc::clone(clock));
     let trust = tokio::task::spawn_blocking(move || Trust::load(&reading, judging, now))
@@ -469,4 +475,10 @@ impl Server {
             tracing::error!(%fault, "the store did not close well");
         }
     }
+}
+
+async fn load_client_roots(config: &Config) -> Result<ClientRoots, String> {
+    let files = config.c2s.client_certificate_roots.clone();
+    let loading = tokio::task::spawn_blocking(move || ClientRoots::load(&files));
+    loading.await.map_err(|error| format!("cannot read the authorities for clients: {error}"))?
 }

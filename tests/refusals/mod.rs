@@ -14,6 +14,7 @@ mod certificates;
 mod components;
 mod crowd;
 mod inbound;
+mod logins;
 mod nodes;
 mod outbound;
 mod page;

@@ -6,15 +6,15 @@ use super::caller::Inbound;
 use super::calling::{After, Outbound};
 use super::components::{self, Row};
 use super::plays::{self, Play};
-use super::{crowd, inbound, nodes, outbound, posts};
+use super::{crowd, inbound, logins, nodes, outbound, posts};
 use crate::tidy;
 
 const INTRODUCTION: &str = "\
 # Refusals
 
-What other servers, components and strangers may try, and what they get. Every row is a test (`tests/refusals`), played
-against a whole server, with TLS and certificates of the test's own where they matter; this page is generated from the
-rows by that test, and is not to be edited.
+What other servers, components, clients and strangers may try, and what they get. Every row is a test (`tests/refusals`),
+played against a whole server, with TLS and certificates of the test's own where they matter; this page is generated from
+the rows by that test, and is not to be edited.
 
 In each of those of servers a link with one that has done nothing wrong stays up, and carries stanzas both ways. `capulet.lit`
 and `rosaline.lit` are ours; the other server says that it is `montague.lit`. *closed* is the end of a stream without an
@@ -34,6 +34,12 @@ const TABLES_OUT: [(&str, &[Outbound]); 4] = [
     ("Negotiation", outbound::negotiating::ROWS),
     ("Names", outbound::names::ROWS),
     ("What they send", outbound::stanzas_they_send::ROWS),
+];
+
+const TABLES_OF_CLIENTS: [(&str, &[logins::Row]); 3] = [
+    ("What is shown to be let in", logins::shown::ROWS),
+    ("Tokens", logins::tokens::ROWS),
+    ("What is counted, acknowledged and resumed", logins::counted::ROWS),
 ];
 
 fn policy(policy: &str) -> String {
@@ -137,6 +143,19 @@ fn page() -> String {
         let configured: Vec<&str> = configured.lines().filter(|line| !line.starts_with('[')).collect();
         writeln!(page, "| {when}{} | {told} | {by} |", policy(&configured.join("\n"))).unwrap();
         count += 1;
+    }
+    page.push_str(
+        "\n## What clients do\n\nRomeo's client is the one that is tried, or Tybalt's with what is Romeo's. Juliet, who has a \
+         certificate registered and has done nothing wrong, is answered afterwards as before, and hears of it only where \
+         a row says so. With several streams, what is told on each is told here one after the other.\n",
+    );
+    for (title, rows) in TABLES_OF_CLIENTS {
+        write!(page, "\n### {title}\n\n| when | the client is told | by |\n|---|---|---|\n").unwrap();
+        for logins::Row { when, policy: added, told, by, .. } in rows {
+            let told = if told.is_empty() { "\u{2713}".to_owned() } else { joined(told) };
+            writeln!(page, "| {when}{} | {told} | {by} |", policy(added)).unwrap();
+            count += 1;
+        }
     }
     write!(page, "\n{count} rows.\n").unwrap();
     page

@@ -167,6 +167,12 @@ impl Guest {
         self.send(Kind::Message(MessageType::Chat), to, id).await;
     }
 
+    /// Asks one's own server.
+    pub async fn ask(&self, type_: IqType, inside: &xmpp::Element, id: &str) {
+        let stanza = Stanza::new(Kind::Iq(type_)).id(id).with(inside);
+        self.house.router.from_session(&self.session, stanza).await;
+    }
+
     /// One of each kind, of which the message and the question must be answered when they cannot arrive: `id`1 and
     /// `id`2.
     pub async fn say_all(&self, to: &str, id: &str) {

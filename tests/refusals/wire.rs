@@ -14,17 +14,18 @@ use xmpp::Element;
 use super::certificates::{self, Made};
 use crate::stage::frames::{Frame, Frames};
 
-/// How a server names its protocol in TLS.
-const ALPN: &[u8] = b"xmpp-server";
-
 /// The wire, and what was read from it.
 pub struct Wire {
     transport: Option<Transport>,
+    /// How TLS is told what is spoken.
+    alpn: &'static [u8],
     frames: Frames,
     /// The last stream identifier the house gave.
     pub id: String,
     /// What the house gave to resume the stream by.
     pub resumption: String,
+    /// The tokens that the house gave (XEP-0484).
+    pub tokens: Vec<String>,
     pub is_secure: bool,
     /// Whether the house has said that we are who we say.
     is_authenticated: bool,
@@ -37,18 +38,30 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// Of a server.
     pub fn new(transport: Transport) -> Self {
         Self {
             transport: Some(transport),
+            alpn: b"xmpp-server",
             frames: Frames::default(),
             id: String::new(),
             resumption: String::new(),
+            tokens: Vec::new(),
             is_secure: false,
             is_authenticated: false,
             is_over: false,
             is_closed: false,
             told: Vec::new(),
         }
+    }
+
+    /// Of a client.
+    pub fn for_client(transport: Transport) -> Self {
+        Self { alpn: b"xmpp-client", ..Self::new(transport) }
+    }
+
+    fn is_client(&self) -> bool {
+        self.alpn == b"xmpp-client"
     }
 
     /// Says something; nobody may be there to hear it.
@@ -118,7 +131,7 @@ impl Wire {
     /// TLS as the one who connected; nothing more comes if it fails.
     pub async fn connect_tls(&mut self, shown: Option<&Made>, is_direct: bool) {
         let Some(transport) = self.transport.take() else { return };
-        let config = certificates::client(shown, is_direct.then_some(ALPN));
+        let config = certificates::client(shown, is_direct.then_some(self.alpn));
         let name = ServerName::try_from("capulet.lit").unwrap();
         match TlsConnector::from(config).connect(name, transport).await {
             Ok(secure) => self.secured(Box::new(secure)),
@@ -129,7 +142,7 @@ impl Wire {
     /// TLS as the one who was connected to. Whether it came about.
     pub async fn accept_tls(&mut self, shown: &Made, is_direct: bool) -> bool {
         let Some(transport) = self.transport.take() else { return false };
-        let config = certificates::server(shown, is_direct.then_some(ALPN));
+        let config = certificates::server(shown, is_direct.then_some(self.alpn));
         match TlsAcceptor::from(Arc::clone(&config)).accept(transport).await {
             Ok(secure) => self.secured(Box::new(secure)),
             Err(_) => self.fail(),
@@ -168,7 +181,7 @@ impl Wire {
         let told = match (name, ns.as_str()) {
             ("success", _) => {
                 self.is_authenticated = true;
-                return;
+                return self.note_success(element);
             }
             ("features", _) => return self.note_features(element),
             ("enabled", _) => {
@@ -181,7 +194,10 @@ impl Wire {
                 let more = more.map(|child| format!(" ({})", child.name())).unwrap_or_default();
                 format!("stream error {}{more}", first())
             }
-            ("failure", "urn:ietf:params:xml:ns:xmpp-sasl") => format!("SASL failure {}", first()),
+            ("failure", "urn:ietf:params:xml:ns:xmpp-sasl" | "urn:xmpp:sasl:2") => {
+                let more = element.children().nth(1).map(|child| format!(" ({})", child.name()));
+                format!("SASL failure {}{}", first(), more.unwrap_or_default())
+            }
             ("failure", _) => "TLS failure".to_owned(),
             ("failed", _) => format!("failed {}", first()),
             ("resumed", _) => "resumed".to_owned(),
@@ -199,6 +215,8 @@ impl Wire {
                     let condition = error.and_then(|error| error.children().next());
                     format!("{name} error {}", condition.map_or("", |condition| condition.name())).trim_end().to_owned()
                 }
+                // A client is told so much that only refusals matter.
+                _ if self.is_client() => return,
                 _ => name.to_owned(),
             },
             _ => return,
@@ -206,14 +224,27 @@ impl Wire {
         self.told.push(told);
     }
 
+    /// What came with being let in (XEP-0388).
+    fn note_success(&mut self, success: &Element) {
+        let bound = success.children().find(|child| child.name() == "bound");
+        for child in success.children().chain(bound.iter().flat_map(|bound| bound.children())) {
+            match child.name() {
+                "token" => self.tokens.extend(child.attr("token").map(str::to_owned)),
+                "resumed" | "enabled" | "failed" => self.note_element(child),
+                _ => {}
+            }
+        }
+    }
+
     /// What is missing among features, or should be.
     fn note_features(&mut self, features: &Element) {
         let has = |name: &str| features.children().any(|child| child.name() == name);
         if !self.is_secure {
-            for child in features.children().filter(|child| child.name() != "starttls") {
+            // What a server takes (XEP-0478) may be said before.
+            for child in features.children().filter(|child| !matches!(child.name(), "starttls" | "limits")) {
                 self.told.push(format!("offered in the clear: {}", child.name()));
             }
-        } else if !self.is_authenticated {
+        } else if !self.is_authenticated && !self.is_client() {
             if !has("mechanisms") {
                 self.told.push("EXTERNAL is not offered".to_owned());
             }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use xmpp::Element;
@@ -96,18 +96,29 @@ impl Theatre for Peer {
 
 /// Puts TLS on a transport, with whatever certificate the server shows.
 pub async fn secure(wire: Box<dyn Wire>, domain: &str) -> Result<Box<dyn Wire>, String> {
+    secure_as(wire, domain, None).await
+}
+
+/// The same, with a certificate of our own if we are asked for one.
+pub async fn secure_as(wire: Box<dyn Wire>, domain: &str, identity: Option<Identity>) -> Result<Box<dyn Wire>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Anyone));
+    let mut config = match identity {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key).map_err(|error| error.to_string())?,
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"xmpp-client".to_vec()];
     let name = ServerName::try_from(domain.to_owned()).map_err(|error| error.to_string())?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     Ok(Box::new(connector.connect(name, wire).await.map_err(|error| format!("TLS: {error}"))?))
 }
+
+/// Certificates and the key of the first.
+pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// Believes everyone.
 #[derive(Debug)]

@@ -52,6 +52,15 @@ fn support(xep: &Xep) -> &'static str {
     match xep.support {
         Support::Complete => "complete",
         Support::Partial => "partial",
+        Support::Declined => "none",
+    }
+}
+
+/// The same in the words of XEP-0453.
+fn status(xep: &Xep) -> &'static str {
+    match xep.support {
+        Support::Declined => "wontfix",
+        Support::Complete | Support::Partial => support(xep),
     }
 }
 
@@ -79,7 +88,8 @@ fn every_claim_has_its_page_and_its_play() {
             faults.push(format!("{name} must begin with its title and say: {second}"));
         }
         let is_played = scenarios.iter().any(|play| play.starts_with(&format!("{number:04}-")));
-        if !is_played && !page.contains("\nShown by ") {
+        let is_served = !matches!(xep.support, Support::Declined);
+        if is_served && !is_played && !page.contains("\nShown by ") {
             faults.push(format!("no play tests/scenarios/{number:04}-*.scs, and {name} has no line `Shown by …`"));
         }
     }
@@ -112,7 +122,7 @@ fn shown(number: u16, plays: &[(String, String)]) -> String {
 fn the_table_lists_the_claims() {
     let mut text = String::from(
         "# What is implemented\n\nWritten by a test from what the extensions claim; each page says what is done, what is \
-         left out and what was chosen. Plays are in `tests/scenarios`, \
+         left out and what was chosen; those that say *none* give the reason, and what serves instead. Plays are in `tests/scenarios`, \
          their names begin with the number.\n\n| XEP | Title | Version | Support | Extension | Plays |\n|---|---|---|---|---|---|\n",
     );
     let plays = crate::stage::programme();
@@ -139,7 +149,7 @@ fn the_description_lists_the_claims() {
              <xmpp:xep rdf:resource='https://xmpp.org/extensions/xep-{number:04}.html'/>\n        \
              <xmpp:status>{}</xmpp:status>\n        <xmpp:version>{}</xmpp:version>\n      \
              </xmpp:SupportedXep>\n    </implements>\n",
-            support(xep),
+            status(xep),
             xep.version
         );
         text.push_str(&supported);

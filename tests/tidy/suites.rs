@@ -60,7 +60,9 @@ impl<'a> Row<'a> {
             if self.proofs.is_empty() {
                 faults.push(format!("{}: neither a play nor a reason why it is open", self.feature));
             }
-            for number in self.xeps().iter().filter(|number| !claims.contains_key(number)) {
+            let is_served =
+                |number: &u16| claims.get(number).is_some_and(|(xep, _)| !matches!(xep.support, Support::Declined));
+            for number in self.xeps().iter().filter(|number| !is_served(number)) {
                 faults.push(format!("{}: no extension claims XEP-{number:04}", self.feature));
             }
         } else if !self.xeps().is_empty() && self.xeps().iter().all(is_complete) {
@@ -106,6 +108,7 @@ fn name_of(proof: &str) -> String {
 fn specification(number: u16, claim: Option<&Xep>) -> String {
     match claim {
         Some(xep) if matches!(xep.support, Support::Partial) => format!("[{number:04}](xep-{number:04}.md) in part"),
+        Some(xep) if matches!(xep.support, Support::Declined) => format!("[{number:04}](xep-{number:04}.md) not"),
         Some(_) => format!("[{number:04}](xep-{number:04}.md)"),
         None => format!("{number:04}"),
     }

@@ -36,7 +36,8 @@ use crate::runtime::{self, Clock, Ids, Timestamp, Transport};
 use crate::session::mailbox::Frame;
 
 /// What belongs to component streams rather than to an extension.
-pub static SPEC: Spec = Spec { name: "components", xeps: &[Xep::complete(114, "1.6")], config: "" };
+pub static SPEC: Spec =
+    Spec { name: "components", xeps: &[Xep::complete(114, "1.6"), Xep::declined(225, "0.2")], config: "" };
 
 /// How long a house that closes waits for what is on its way.
 const GOODBYE: Duration = Duration::from_secs(5);

@@ -157,6 +157,12 @@ pub struct C2s {
     pub resource_conflict: ResourceConflict,
     /// Whether SCRAM with SHA-512 is offered.
     pub scram_sha_512: bool,
+    /// Whether clients can log in with certificates (XEP-0257, XEP-0178).
+    pub client_certificates: bool,
+    /// PEM files with authorities that vouch for the addresses in clients' certificates.
+    pub client_certificate_roots: Vec<PathBuf>,
+    /// Certificates one account can register.
+    pub client_certificates_per_account_max: usize,
     /// Whether clients can have stanzas acknowledged (XEP-0198).
     pub stream_management: bool,
     /// Seconds for which a session without a stream waits for its client. 0: clients cannot resume.
@@ -175,6 +181,9 @@ impl Default for C2s {
             tls_required: true,
             resource_conflict: ResourceConflict::Replace,
             scram_sha_512: false,
+            client_certificates: true,
+            client_certificate_roots: Vec::new(),
+            client_certificates_per_account_max: 16,
             stream_management: true,
             resume_seconds_max: 600,
             unacknowledged_stanzas_max: 1_000,
@@ -398,7 +407,8 @@ impl Config {
         if let Some(folder) = file.and_then(Path::parent) {
             let from_folder = |path: &mut PathBuf| *path = folder.join(&*path);
             own.host.iter_mut().flat_map(|host| [&mut host.certificate, &mut host.key]).flatten().for_each(from_folder);
-            own.trust_roots.iter_mut().chain(&mut own.dns.trust_anchor).for_each(from_folder);
+            let roots = own.trust_roots.iter_mut().chain(&mut own.c2s.client_certificate_roots);
+            roots.chain(&mut own.dns.trust_anchor).for_each(from_folder);
             from_folder(&mut own.data_directory);
         }
         Self {

@@ -31,6 +31,8 @@ pub enum Support {
     Complete,
     /// What its page says.
     Partial,
+    /// Nothing, and its page says what serves instead.
+    Declined,
 }
 
 impl Xep {
@@ -44,5 +46,11 @@ impl Xep {
     #[must_use]
     pub const fn partial(number: u16, version: &'static str) -> Self {
         Self { number, version, support: Support::Partial }
+    }
+
+    /// Nothing of XEP-`number`, for reasons that its page gives; `version` is the one that was read.
+    #[must_use]
+    pub const fn declined(number: u16, version: &'static str) -> Self {
+        Self { number, version, support: Support::Declined }
     }
 }

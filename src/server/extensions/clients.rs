@@ -9,10 +9,13 @@ use xmpp::stream::Condition as StreamCondition;
 use xmpp::xml::WithAttribute as _;
 use xmpp::{BareJid, Element, StanzaError, ns};
 
+use super::certificates::may_manage;
 use crate::extension::{Answer, Asked, Extension, Kit, Listener, Mount, Pending, Reply, Spec, To, Xep, fault};
 use crate::router::Router;
 use crate::runtime::{Clock, Timestamp, rfc3339};
 use crate::session::Session;
+use crate::tables::Credentials;
+use crate::tables::certificates::{Certificates, Fingerprint};
 use crate::tables::clients::{Client, Clients};
 
 /// Tells of clients, and sends them away.
@@ -22,6 +25,7 @@ pub struct ClientAccess {
     router: Weak<Router>,
     clock: Arc<dyn Clock>,
     clients: Arc<Clients>,
+    certificates: Arc<Certificates>,
 }
 
 static SPEC: Spec = Spec {
@@ -40,11 +44,12 @@ keep_descriptions = true
 };
 
 impl ClientAccess {
-    /// Tells of what is in `clients`.
+    /// Tells of what is in `credentials`.
     #[must_use]
-    pub fn new(kit: &Kit, clients: &Arc<Clients>) -> Arc<Self> {
+    pub fn new(kit: &Kit, credentials: &Credentials) -> Arc<Self> {
         let (router, clock) = (Arc::downgrade(&kit.router), Arc::clone(&kit.clock));
-        Arc::new(Self { router, clock, clients: Arc::clone(clients) })
+        let (clients, certificates) = (Arc::clone(&credentials.clients), Arc::clone(&credentials.certificates));
+        Arc::new(Self { router, clock, clients, certificates })
     }
 
     fn sessions(&self, account: &BareJid) -> Vec<Arc<Session>> {
@@ -72,14 +77,19 @@ impl ClientAccess {
         }
         for (name, session) in here {
             let since = session.last_heard();
-            // Nothing but a password lets such a stream in.
-            list = list.append(entry(&name, true, (since, since), &["password"], None));
+            // Nothing but a password or a certificate lets such a stream in.
+            let is_certified = session.state().login.as_ref().is_some_and(|login| login.certificate.is_some());
+            let way = if is_certified { Way::Certificate } else { Way::Password };
+            list = list.append(entry(&name, true, (since, since), &[way], None));
         }
         Ok(Reply::Element(list.build()))
     }
 
     async fn revoke(self: Arc<Self>, asked: Asked) -> Answer {
         asked.require_owner()?;
+        if !may_manage(&self.certificates, &asked).await? {
+            return Err(StanzaError::forbidden());
+        }
         let query = asked.open()?;
         let name = query.attr("id").filter(|name| !name.is_empty()).ok_or_else(StanzaError::bad_request)?;
         let forgotten = self.clients.forget(&asked.to, name).await.map_err(|error| fault("clients", &error))?;
@@ -89,30 +99,75 @@ impl ClientAccess {
             return Err(StanzaError::item_not_found());
         }
         let own = asked.caller.session.as_ref();
+        let mut shown: Vec<Fingerprint> =
+            its.iter().filter_map(|session| session.state().login.as_ref()?.certificate).collect();
+        shown.extend(forgotten.as_ref().and_then(|client| Some(client.certificate?.fingerprint)));
         for session in its {
             // Whoever sends itself away hears the answer first.
             if !own.is_some_and(|own| Arc::ptr_eq(own, session)) {
-                session.state().resumable = None;
                 session.mailbox.close(Some(StreamCondition::NotAuthorized));
             }
         }
+        let has_certificate = self.unregister(&asked.to, &shown).await?;
         tracing::info!(account = %asked.to, client = name, "a client was sent away");
-        if forgotten.is_none_or(|client| client.password.is_some()) {
+        if has_certificate {
+            let error = StanzaError::service_unavailable();
+            return Err(error.with_text("Its certificate is an authority's, who alone can revoke it"));
+        }
+        if forgotten.map_or(shown.is_empty(), |client| client.password.is_some()) {
             // Its sessions and tokens are gone, and it can come back by the password it knows.
             let error = StanzaError::service_unavailable().with_text("The client knows the password: change that");
             return Err(error.with_specific(Element::builder("password-reset-required", ns::CLIENT_ACCESS).build()));
         }
         Ok(Reply::Empty)
     }
+
+    /// Takes away the certificates a client has shown. Whether one of them lets it in still, for an authority vouches for
+    /// it.
+    async fn unregister(&self, account: &BareJid, shown: &[Fingerprint]) -> Result<bool, StanzaError> {
+        let mut is_left = false;
+        for fingerprint in shown {
+            let found = self.certificates.find(account, fingerprint).await.map_err(|error| fault("clients", &error))?;
+            let Some(found) = found else {
+                is_left = true;
+                continue;
+            };
+            self.certificates.remove(account, &found.name).await.map_err(|error| fault("clients", &error))?;
+            self.clients.distrust(account, fingerprint).await.map_err(|error| fault("clients", &error))?;
+        }
+        Ok(is_left)
+    }
+}
+
+/// A way to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Password,
+    Token,
+    Certificate,
+}
+
+impl Way {
+    fn element(self) -> Element {
+        match self {
+            Self::Password => Element::builder("password", ns::CLIENT_ACCESS).build(),
+            Self::Token => Element::builder("fast", ns::CLIENT_ACCESS).build(),
+            // The specification leaves it to other namespaces; this is the element in which SASL names it.
+            Self::Certificate => Element::builder("mechanism", ns::SASL).append("EXTERNAL").build(),
+        }
+    }
 }
 
 fn describe(name: &str, is_connected: bool, client: &Client, now: Timestamp) -> Element {
     let mut ways = Vec::new();
     if client.password.is_some() {
-        ways.push("password");
+        ways.push(Way::Password);
     }
     if client.used.is_some() || client.given.is_some() {
-        ways.push("fast");
+        ways.push(Way::Token);
+    }
+    if client.certificate.is_some() {
+        ways.push(Way::Certificate);
     }
     let mut agent = Element::builder("user-agent", ns::CLIENT_ACCESS);
     for (what, text) in [("software", &client.software), ("device", &client.device)] {
@@ -128,15 +183,17 @@ fn entry(
     name: &str,
     is_connected: bool,
     (first, last): (Timestamp, Timestamp),
-    ways: &[&str],
+    ways: &[Way],
     agent: Option<Element>,
 ) -> Element {
     let element = |name: &str| Element::builder(name, ns::CLIENT_ACCESS);
     let time = |at: Timestamp| rfc3339(at / 1_000_000 * 1_000_000);
     let mut auth = element("auth");
     for way in ways {
-        auth = auth.append(element(way).build());
+        auth = auth.append(way.element());
     }
+    // Who knows no password cannot change it (XEP-0257 section "Changing the Password").
+    let is_unrestricted = !ways.contains(&Way::Certificate) || ways.contains(&Way::Password);
     let mut entry = element("client")
         .attribute("connected", if is_connected { "true" } else { "false" })
         .attribute("id", name)
@@ -144,7 +201,9 @@ fn entry(
         .append(element("first-seen").append(time(first)).build())
         .append(element("last-seen").append(time(last)).build())
         .append(auth.build())
-        .append(element("permission").attribute("status", "unrestricted").build());
+        .append(
+            element("permission").attribute("status", if is_unrestricted { "unrestricted" } else { "normal" }).build(),
+        );
     if let Some(agent) = agent {
         entry = entry.append(agent);
     }

@@ -2,24 +2,33 @@
 //!
 //! Tells our own users which STUN and TURN servers, or others, there are for them. Where a secret is shared with the
 //! service, each user gets credentials that end soon, made as TURN servers with a REST interface check them: a name that
-//! says until when, and the HMAC-SHA1 of it under the secret.
+//! says until when, and the HMAC-SHA1 of it under the secret. Whoever was given such credentials and is still here when
+//! they are about to end is pushed others. The services themselves change with the configuration alone, which is read once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
 use sha1::Sha1;
+use xmpp::stanza::{IqType, Kind};
 use xmpp::xml::WithAttribute as _;
-use xmpp::{BareJid, Element, StanzaError, ns};
+use xmpp::{BareJid, Element, Stanza, StanzaError, ns};
 
 use crate::config::ConfigError;
-use crate::extension::{Answer, Asked, Extension, Kit, Mount, Reply, Spec, To, Xep};
-use crate::runtime::{Clock, rfc3339};
+use crate::extension::{Answer, Asked, Extension, Kit, Listener, Mount, Pending, Reply, Spec, To, Xep};
+use crate::runtime::{Clock, Ids, Timestamp, rfc3339};
+use crate::session::Session;
 
 /// Services that may be configured.
 const SERVICES_MAX: usize = 100;
+/// Sessions, times types of services they asked for, of which it is remembered when their credentials end.
+const TOLD_MAX: usize = 100_000;
+/// The same of one session.
+const TOLD_PER_SESSION_MAX: usize = 8;
+/// Credentials are replaced so many seconds before they end, or after three quarters of their time where that is later.
+const EARLY_SECONDS: u64 = 300;
 
 /// One `[[external_services]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -73,9 +82,10 @@ impl External {
         self.secret.is_some() || self.username.is_some() || self.password.is_some()
     }
 
-    /// The element, with credentials for `account`. `now` is in microseconds since the Unix epoch.
-    fn element(&self, account: &BareJid, now: u64) -> Element {
+    /// The element, with credentials for `account` and what has become of it. `now` is in microseconds since the Unix epoch.
+    fn element(&self, account: &BareJid, now: u64, action: Option<&str>) -> Element {
         let mut element = Element::builder("service", ns::EXTERNAL_SERVICES)
+            .attribute("action", action)
             .attribute("type", &*self.type_)
             .attribute("host", &*self.host)
             .attribute("port", self.port.map(|port| port.to_string()).as_deref())
@@ -112,15 +122,27 @@ fn password(secret: &str, username: &str) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
+/// Somebody who has credentials that end.
+#[derive(Debug)]
+struct Told {
+    session: Weak<Session>,
+    /// Of services of this type, or of all.
+    type_: Option<Box<str>>,
+    /// When others are due, in microseconds since the Unix epoch.
+    due: Timestamp,
+}
+
 /// Tells of external services.
 pub struct Externals {
     services: Vec<External>,
     clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    told: Mutex<Vec<Told>>,
 }
 
 static SPEC: Spec = Spec {
     name: "external",
-    xeps: &[Xep::partial(215, "1.0.0")],
+    xeps: &[Xep::complete(215, "1.0.0")],
     config: "# Services outside of XMPP that accounts of this server are told of (XEP-0215): STUN and TURN for calls. With a\n\
         # `secret` (`static-auth-secret` of coturn) every account gets credentials of its own that end after\n\
         # `lifetime_seconds`; `username` and `password` are the same for everybody.\n\
@@ -143,7 +165,50 @@ impl Externals {
         if services.len() > SERVICES_MAX {
             return Err(ConfigError::new(format!("`external_services`: there are more than {SERVICES_MAX}")));
         }
-        Ok(Arc::new(Self { services, clock: Arc::clone(&kit.clock) }))
+        let (clock, ids) = (Arc::clone(&kit.clock), Arc::clone(&kit.ids));
+        Ok(Arc::new(Self { services, clock, ids, told: Mutex::default() }))
+    }
+
+    fn of_type<'a>(&'a self, type_: Option<&'a str>) -> impl Iterator<Item = &'a External> {
+        self.services.iter().filter(move |service| type_.is_none_or(|type_| service.type_ == type_))
+    }
+
+    /// Notes that a session was given credentials of services of this type.
+    fn note(&self, session: &Arc<Session>, type_: Option<&str>) {
+        let secret = self.of_type(type_).filter(|service| service.secret.is_some());
+        let Some(lifetime) = secret.map(|service| service.lifetime_seconds).min() else { return };
+        let seconds = lifetime - EARLY_SECONDS.min(lifetime / 4);
+        let due = self.clock.now().saturating_add(seconds.saturating_mul(1_000_000));
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_own = |one: &Told| std::ptr::eq(one.session.as_ptr(), Arc::as_ptr(session));
+        told.retain(|one| !(is_own(one) && (type_.is_none() || one.type_.as_deref() == type_)));
+        let own = told.iter().filter(|one| is_own(one)).count();
+        if told.len() < TOLD_MAX && own < TOLD_PER_SESSION_MAX {
+            told.push(Told { session: Arc::downgrade(session), type_: type_.map(Box::from), due });
+        }
+    }
+
+    /// Gives others to those whose credentials are about to end (section 3.2).
+    fn renew(&self, now: Timestamp) {
+        let due: Vec<Told> = {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.retain(|one| one.session.strong_count() > 0);
+            told.extract_if(.., |one| one.due <= now).collect()
+        };
+        for Told { session, type_, .. } in due {
+            let Some(session) = session.upgrade().filter(|session| !session.mailbox.is_closed()) else { continue };
+            let Ok(domain) = BareJid::new(session.jid.domain()) else { continue };
+            let account = session.jid.bare();
+            let changed = self.of_type(type_.as_deref()).filter(|service| service.secret.is_some());
+            let changed = changed.map(|service| service.element(&account, now, Some("modify")));
+            let services = Element::builder("services", ns::EXTERNAL_SERVICES)
+                .attribute("type", type_.as_deref())
+                .append_all(changed)
+                .build();
+            let push = Stanza::new(Kind::Iq(IqType::Set)).from(domain).to(session.jid.clone()).id(self.ids.id());
+            session.deliver(push.with(&services).render());
+            self.note(&session, type_.as_deref());
+        }
     }
 
     /// The caller's account, which must be one of this domain: credentials are for our own users.
@@ -157,11 +222,13 @@ impl Externals {
         let account = Self::account(&asked)?;
         let query = asked.open()?;
         let type_ = query.attr("type");
-        let wanted = self.services.iter().filter(|service| type_.is_none_or(|type_| service.type_ == type_));
         let now = self.clock.now();
         let answer = Element::builder("services", ns::EXTERNAL_SERVICES)
             .attribute("type", type_)
-            .append_all(wanted.map(|service| service.element(&account, now)));
+            .append_all(self.of_type(type_).map(|service| service.element(&account, now, None)));
+        if let Some(session) = &asked.caller.session {
+            self.note(session, type_);
+        }
         Ok(Reply::Element(answer.build()))
     }
 
@@ -177,12 +244,22 @@ impl Externals {
             .services
             .iter()
             .filter(|external| external.is_named(service))
-            .map(|external| external.element(&account, now))
+            .map(|external| external.element(&account, now, None))
             .collect();
         if named.is_empty() {
             return Err(StanzaError::item_not_found());
         }
+        if let Some(session) = &asked.caller.session {
+            self.note(session, service.attr("type"));
+        }
         Ok(Reply::Element(Element::builder("credentials", ns::EXTERNAL_SERVICES).append_all(named).build()))
+    }
+}
+
+impl Listener for Externals {
+    fn minute_passed(&self, now: Timestamp) -> Pending<()> {
+        self.renew(now);
+        Pending::now(())
     }
 }
 
@@ -194,6 +271,7 @@ impl Extension for Externals {
     fn mount(self: Arc<Self>, at: &mut Mount) {
         at.iq_get(To::DOMAIN, ("services", ns::EXTERNAL_SERVICES), &self, Self::services);
         at.iq_get(To::DOMAIN, ("credentials", ns::EXTERNAL_SERVICES), &self, Self::credentials);
+        at.listener(self);
     }
 }
 
@@ -216,7 +294,7 @@ mod tests {
     fn credentials_end_and_belong_to_the_account() {
         assert_eq!(password("north", "1433065916:bob"), "QlYA1CkCrJNenSVf/DxFwGcJG8g=");
         let [service] = &read("secret = \"north\"\nlifetime_seconds = 3600\nport = 3478")[..] else { panic!() };
-        let element = service.element(&BareJid::new("bob@example.org").unwrap(), 1_795_348_800_000_000);
+        let element = service.element(&BareJid::new("bob@example.org").unwrap(), 1_795_348_800_000_000, None);
         assert_eq!(element.attr("username"), Some("1795352400:bob@example.org"));
         assert_eq!(element.attr("password"), Some(&*password("north", "1795352400:bob@example.org")));
         assert_eq!(element.attr("expires"), Some("2026-11-22T13:00:00Z"));

@@ -10,6 +10,7 @@ pub mod blocking;
 pub mod bookmarks;
 pub mod caps;
 pub mod carbons;
+pub mod certificates;
 pub mod clients;
 pub mod commands;
 pub mod delegation;
@@ -42,8 +43,7 @@ use crate::config::{Config, ConfigError, Sections};
 use crate::extension::{Extension, Kit};
 use crate::fanout::contacts::Contacts;
 use crate::runtime::Switch;
-use crate::tables::accounts::Accounts;
-use crate::tables::clients::Clients;
+use crate::tables::Credentials;
 use crate::tables::nodes::{Nodes, NodesLimits};
 
 /// Builds every extension. Their order is the order in which they hear of moments.
@@ -52,15 +52,16 @@ use crate::tables::nodes::{Nodes, NodesLimits};
 /// When a section of the configuration does not read as its owner expects.
 pub fn furnish(
     kit: &Kit,
-    (accounts, clients): (&Arc<Accounts>, &Arc<Clients>),
+    credentials: &Credentials,
     config: &Config,
     switch: &Arc<Switch>,
     sections: &mut Sections,
 ) -> Result<Vec<Arc<dyn Extension>>, ConfigError> {
+    let accounts = &credentials.accounts;
     let books = roster::Books::new(kit);
-    let privileges = privileges::Privileges::new(kit, accounts, &books, config);
     let blocks = blocking::Blocks::new(kit);
     let announcer = presence::Announcer::new(kit, &books, &blocks);
+    let privileges = privileges::Privileges::new(kit, accounts, &books, &announcer, config);
     let archive = archive::Archive::new(kit, &books, sections.take("archive")?)?;
     let offline = offline::Offline::new(kit, &archive, config);
     let delivery = messages::Delivery::new(kit, accounts, &offline, &archive);
@@ -86,7 +87,7 @@ pub fn furnish(
     Ok(vec![
         disco::Disco::new(kit, config),
         // First of the guards: what is blocked is nobody else's business.
-        blocking::Blocking::new(kit, &blocks, &announcer, config),
+        blocking::Blocking::new(kit, &blocks, &announcer, &archive, config),
         roster::Roster::new(&books, &announcer, &privileges, config),
         presence,
         delivery,
@@ -95,9 +96,10 @@ pub fn furnish(
         multicast::Multicast::new(kit, sections.take("multicast")?),
         Arc::new(carbons::Carbons),
         caps::Caps::new(kit),
-        clients::ClientAccess::new(kit, clients),
+        certificates::ClientCertificates::new(kit, credentials, config),
+        clients::ClientAccess::new(kit, credentials),
         commands::Commands::new(kit),
-        delegation::Delegation::new(kit, config),
+        delegation::Delegation::new(kit, &blocks, config, sections.take("delegation")?)?,
         privileges,
         administration::Administration::new(kit, accounts, &books, switch, config),
         Arc::new(ping::Ping),

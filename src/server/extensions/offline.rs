@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
-use store::{Batch, CommitError, Fault, Page};
+use store::{Batch, Fault, Page};
 use xmpp::stanza::{Child, Content, Kind, MessageType};
 use xmpp::{BareJid, Jid, Stanza, ns};
 
@@ -25,6 +25,7 @@ use crate::router::Router;
 use crate::runtime::{Clock, Timestamp};
 use crate::session::Session;
 use crate::tables::archive::Place;
+use crate::tables::fault;
 use crate::tables::offline::{Head, Kept, Message, Queues, Turn};
 
 /// Microseconds a message is kept for: a year.
@@ -338,13 +339,6 @@ fn worth(stanza: &Stanza) -> Worth {
 
 fn is_transient(content: &Content) -> bool {
     content.has("no-store", ns::HINTS)
-}
-
-fn fault(error: CommitError) -> Fault {
-    match error {
-        CommitError::Fault(fault) => fault,
-        other => Fault::new(other.to_string()),
-    }
 }
 
 /// The extension: what [`Offline`] hears of.

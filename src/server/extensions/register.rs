@@ -156,8 +156,10 @@ impl Register {
     async fn change(self: Arc<Self>, asked: Asked) -> Answer {
         let account = asked.caller.jid.to_bare();
         // Only a session of ours has an account here to change.
-        if asked.caller.session.is_none() {
-            return Err(StanzaError::forbidden());
+        let Some(session) = &asked.caller.session else { return Err(StanzaError::forbidden()) };
+        // XEP-0257 section "Changing the Password". Removing the account is no less.
+        if session.state().login.as_ref().is_some_and(|login| login.certificate.is_some()) {
+            return Err(StanzaError::not_authorized().with_text("Log in with the password to do that"));
         }
         let query = asked.open()?;
         if query.get_child("remove", ns::REGISTER).is_some() {
@@ -170,9 +172,7 @@ impl Register {
                 return Err(StanzaError::registration_required());
             }
             // The result goes out before the stream that asked is closed with the others (section 3.2).
-            if let Some(session) = &asked.caller.session {
-                session.deliver(Stanza::iq_result(&asked.stanza.head, None).render());
-            }
+            session.deliver(Stanza::iq_result(&asked.stanza.head, None).render());
             router.close_account(&account).await;
             tracing::info!(%account, "account removed by its owner");
             return Ok(Reply::Sent);

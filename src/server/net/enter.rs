@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use xmpp::sasl::Failure;
+use xmpp::sasl::{Failure, Mechanism};
 use xmpp::stream::ResumeFailed;
-use xmpp::stream::entry::{Bind2, Bound, Entered, Wishes};
+use xmpp::stream::entry::{Bind2, Bound, Entered, Proof, Wishes};
 use xmpp::{BareJid, FullJid, StanzaError};
 
-use super::negotiate::unavailable;
+use super::external::Certified;
+use super::negotiate::{resume_certified, unavailable};
 use super::resume::{self, Resumption};
 use crate::house::House;
 use crate::session::{Login, Session};
@@ -25,24 +26,28 @@ pub(super) struct Done {
 }
 
 /// Does what a client asks for that has proven who it is.
-pub(super) async fn enter(house: &Arc<House>, wishes: Wishes, peer: IpAddr) -> Done {
+pub(super) async fn enter(house: &Arc<House>, wishes: Wishes, certified: Option<&Certified>, peer: IpAddr) -> Done {
     let Wishes { account, proof, agent, resume, bind, token } = wishes;
     if house.accounts.is_disabled(&account) {
         return Done { account, told: Err(Failure::AccountDisabled), session: None };
     }
     tracing::info!(%account, %peer, ?proof, "logged in");
     let mut told = Entered::default();
-    let entered = house.clients.entered(&account, &agent, proof, token, house.clock.now()).await;
-    let client = match entered {
-        Ok((client, token)) => {
-            told.token = token;
-            client
+    // A certificate may have been shown, and another way have been taken afterwards.
+    let certified = certified.filter(|_| proof == Proof::Mechanism(Mechanism::External));
+    let certificate = certified.map(|certified| certified.certificate);
+    let entered = house.clients.entered(&account, &agent, (proof, certificate), token, house.clock.now()).await;
+    let login = match entered {
+        Ok(entered) => {
+            told.token = entered.token;
+            let certificate = entered.certificate.map(|certificate| certificate.fingerprint);
+            Login { client: entered.name, proof, certificate }
         }
         Err(fault) => return Done { account, told: Err(unavailable(&fault)), session: None },
     };
     let mut session = None;
     if let Some((previd, h)) = resume {
-        told.resumed = Some(match resume::resume(house, &account, &previd, h).await {
+        told.resumed = Some(match resume_certified(house, &account, (&previd, h), certified).await {
             Ok(Resumption { session: earlier, resumed }) => {
                 session = Some((earlier, false));
                 Ok(resumed)
@@ -52,23 +57,24 @@ pub(super) async fn enter(house: &Arc<House>, wishes: Wishes, peer: IpAddr) -> D
     }
     let is_over = matches!(told.resumed, Some(Err(ResumeFailed::Impossible(_))));
     if let (Some(wish), None, false) = (bind, &session, is_over) {
-        let login = Login { client, proof, certificate: None };
-        let bound = bind2(house, &account, agent.id.as_deref(), login, wish).await;
+        let only = certified.and_then(|certified| certified.resource.clone());
+        let bound = bind2(house, &account, (agent.id.as_deref(), only), login, wish).await;
         told.bound = Some(bound.map(|(fresh, bound)| {
             session = Some((fresh, true));
             bound
         }));
     } else if let Some((session, _)) = &session {
-        session.state().login = Some(Box::new(Login { client, proof, certificate: None }));
+        session.state().login = Some(Box::new(login));
     }
     Done { account, told: Ok(told), session }
 }
 
-/// Binds a resource that begins with the client's tag and is the same each time for the same client.
+/// Binds a resource that begins with the client's tag and is the same each time for the same client; or the only one that
+/// its certificate lets it have.
 async fn bind2(
     house: &Arc<House>,
     account: &BareJid,
-    id: Option<&str>,
+    (id, only): (Option<&str>, Option<FullJid>),
     login: Login,
     wish: Bind2,
 ) -> Result<(Arc<Session>, Bound), StanzaError> {
@@ -78,7 +84,7 @@ async fn bind2(
         None => house.ids.id(),
     };
     let tagged = tag.and_then(|tag| account.with_resource(&format!("{tag}/{ending}")).ok());
-    let jid: FullJid = match tagged {
+    let jid: FullJid = match only.or(tagged) {
         Some(jid) => jid,
         None => account.with_resource(&ending).map_err(|_| StanzaError::internal_server_error())?,
     };

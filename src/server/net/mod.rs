@@ -4,6 +4,7 @@ pub mod c2s;
 pub mod certificate;
 pub mod connection;
 mod enter;
+mod external;
 pub mod listen;
 mod negotiate;
 pub mod restore;

@@ -6,18 +6,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
-use xmpp::sasl::{Failure, Hash};
+use xmpp::sasl::{Failure, Hash, Mechanism};
+use xmpp::stream::entry::Proof;
 use xmpp::stream::{Condition, Event, ResumeFailed, Seed, Stream, TlsFacts};
 use xmpp::{BareJid, FullJid, StanzaError};
 
 use super::c2s::Door;
 use super::connection::{Connection, Transport, Woke};
 use super::enter;
+use super::external::{self, Certified};
 use super::resume::{self, Resumption};
-use super::tls::Start;
+use super::tls::{Accepted, Start};
+use crate::config::ResourceConflict;
 use crate::extension::Application;
 use crate::house::House;
-use crate::session::Session;
+use crate::session::{Login, Session};
 
 /// A stream with a session.
 pub(super) struct Negotiated {
@@ -36,12 +39,17 @@ pub(super) async fn negotiate(
     deadline: Instant,
 ) -> Option<Negotiated> {
     let seed = || Seed { stream_id: house.ids.id(), nonce: house.ids.id() };
+    // What was shown in TLS, and whom it let in.
+    let mut shown = None;
+    let mut is_in_clear = door == Door::StartTls;
+    let mut certified: Option<Certified> = None;
     let mut connection = match door {
         Door::StartTls => Connection::new(transport, Stream::accept(house.streams.start_tls(), seed(), None)),
         Door::DirectTls => {
-            let (secure, facts) =
+            let (secure, told) =
                 timeout_at(deadline, secure(house, transport, Start::Direct, None)).await.ok()?.ok()?;
-            Connection::new(secure, Stream::accept(house.streams.direct_tls(), seed(), Some(facts)))
+            shown = told.shown;
+            Connection::new(secure, Stream::accept(house.streams.direct_tls(), seed(), Some(told.facts)))
         }
     };
     let mut account: Option<BareJid> = None;
@@ -53,9 +61,10 @@ pub(super) async fn negotiate(
                     connection.flush().await.ok()?;
                     let domain = connection.stream.domain().to_owned();
                     let secured = connection.upgrade(|plain| secure(house, plain, Start::StartTls, Some(&domain)));
-                    let (secure, facts) = timeout_at(deadline, secured).await.ok()?.ok()?;
+                    let (secure, told) = timeout_at(deadline, secured).await.ok()?.ok()?;
                     connection = secure;
-                    connection.stream.handle_secured(facts);
+                    (shown, is_in_clear) = (told.shown, false);
+                    connection.stream.handle_secured(told.facts);
                 }
                 Event::NeedCredentials { localpart, domain, mechanism } => {
                     let hash = mechanism.hash().unwrap_or(Hash::Sha256);
@@ -81,11 +90,12 @@ pub(super) async fn negotiate(
                 }
                 Event::Bind { resource } => {
                     let bound = match &account {
-                        Some(account) => bind(house, account, resource.as_deref()).await,
+                        Some(account) => bind(house, account, resource.as_deref(), certified.as_ref()).await,
                         None => Err(StanzaError::not_allowed()),
                     };
                     match bound {
                         Ok(session) => {
+                            session.state().is_in_clear = is_in_clear;
                             connection.stream.handle_bound(Ok(session.jid.clone()));
                             return Some(Negotiated { connection, session, is_new: true });
                         }
@@ -97,7 +107,14 @@ pub(super) async fn negotiate(
                     let checked = house.clients.check(&account, &client, &shown, count, invalidate, now).await;
                     connection.stream.handle_token(checked.unwrap_or_else(|fault| Err(unavailable(&fault))));
                 }
-                Event::CheckCertificate { .. } => connection.stream.handle_certificate(Err(Failure::NotAuthorized)),
+                Event::CheckCertificate { domain, authzid, from } => {
+                    let identified = match &shown {
+                        Some(shown) => external::identify(house, shown, &domain, authzid.as_ref(), from.as_ref()).await,
+                        None => Err(Failure::NotAuthorized),
+                    };
+                    let found = identified.map(|identified| certified.insert(identified).account.clone());
+                    connection.stream.handle_certificate(found);
+                }
                 Event::WantsUpgrade { account, hash } => {
                     let lacks = house.accounts.lacks_keys(&account, hash).await;
                     connection.stream.handle_upgrade(lacks.map_err(|fault| unavailable(&fault)));
@@ -107,10 +124,11 @@ pub(super) async fn negotiate(
                     connection.stream.handle_upgrade(added.map(|()| true).map_err(|fault| unavailable(&fault)));
                 }
                 Event::Enter(wishes) => {
-                    let entered = Box::pin(enter::enter(house, *wishes, peer)).await;
+                    let entered = Box::pin(enter::enter(house, *wishes, certified.as_ref(), peer)).await;
                     account = Some(entered.account);
                     connection.stream.handle_entered(entered.told);
                     if let Some((session, is_new)) = entered.session {
+                        session.state().is_in_clear = is_in_clear;
                         return Some(Negotiated { connection, session, is_new });
                     }
                 }
@@ -120,11 +138,12 @@ pub(super) async fn negotiate(
                 }
                 Event::Resume { previd, h } => {
                     let resumed = match &account {
-                        Some(account) => resume::resume(house, account, &previd, h).await,
+                        Some(account) => resume_certified(house, account, (&previd, h), certified.as_ref()).await,
                         None => Err(ResumeFailed::not_found(None)),
                     };
                     match resumed {
                         Ok(Resumption { session, resumed }) => {
+                            session.state().is_in_clear = is_in_clear;
                             connection.stream.handle_resumed(Ok(resumed));
                             return Some(Negotiated { connection, session, is_new: false });
                         }
@@ -157,14 +176,25 @@ pub(super) async fn negotiate(
     }
 }
 
+/// What TLS tells.
+struct Secured {
+    facts: TlsFacts,
+    /// The client's certificate, if it is worth something.
+    shown: Option<external::Shown>,
+}
+
 async fn secure(
     house: &House,
     plain: Transport,
     start: Start,
     addressed: Option<&str>,
-) -> io::Result<(Transport, TlsFacts)> {
-    let (secure, facts) = house.tls.accept(plain, start, addressed).await?;
-    Ok((Box::new(secure), facts))
+) -> io::Result<(Transport, Secured)> {
+    let Accepted { stream, mut facts, chain } =
+        house.tls.accept(plain, start, addressed, external::asks(house)).await?;
+    let shown = external::judge(house, &chain).await;
+    // No other lets anybody in, so EXTERNAL is not offered for it.
+    facts.client_certificate = chain.first().filter(|_| shown.is_some()).map(|own| own.as_ref().to_vec().into());
+    Ok((Box::new(stream), Secured { facts, shown }))
 }
 
 /// Authentication that fails for a reason of ours.
@@ -173,18 +203,60 @@ pub(super) fn unavailable(fault: &store::Fault) -> Failure {
     Failure::TemporaryAuthFailure
 }
 
-pub(super) async fn bind(
+/// Resumes a session, unless the client's certificate is for the resource of another.
+pub(super) async fn resume_certified(
+    house: &Arc<House>,
+    account: &BareJid,
+    (previd, h): (&str, u32),
+    certified: Option<&Certified>,
+) -> Result<Resumption, ResumeFailed> {
+    let wanted = house.router.sessions.resumable(account.as_str(), previd);
+    if let (Some(certified), Some(wanted)) = (certified, &wanted)
+        && certified.forbids(&wanted.jid)
+    {
+        return Err(ResumeFailed::not_found(None));
+    }
+    let resumption = resume::resume(house, account, previd, h).await?;
+    note(&resumption.session, certified);
+    Ok(resumption)
+}
+
+/// Notes how the client of a session has logged in this time, where it has said nothing of itself.
+fn note(session: &Session, certified: Option<&Certified>) {
+    let fingerprint = certified.map(|certified| certified.certificate.fingerprint);
+    let mut state = session.state();
+    match (&mut state.login, fingerprint) {
+        (Some(login), fingerprint) => login.certificate = fingerprint,
+        (None, Some(_)) => {
+            let proof = Proof::Mechanism(Mechanism::External);
+            state.login = Some(Box::new(Login { client: None, proof, certificate: fingerprint }));
+        }
+        (None, None) => {}
+    }
+}
+
+async fn bind(
     house: &Arc<House>,
     account: &BareJid,
     resource: Option<&str>,
+    certified: Option<&Certified>,
 ) -> Result<Arc<Session>, StanzaError> {
     if house.accounts.is_disabled(account) {
         return Err(StanzaError::not_allowed());
     }
-    let jid: FullJid = match resource {
-        Some(resource) => account.with_resource(resource).map_err(|_| StanzaError::bad_request())?,
-        None => account.with_resource(&house.ids.id()).map_err(|_| StanzaError::internal_server_error())?,
+    let only = certified.and_then(|certified| certified.resource.as_ref());
+    let jid: FullJid = match (resource, only) {
+        (Some(resource), _) => account.with_resource(resource).map_err(|_| StanzaError::bad_request())?,
+        (None, Some(only)) => only.clone(),
+        (None, None) => account.with_resource(&house.ids.id()).map_err(|_| StanzaError::internal_server_error())?,
     };
+    if only.is_some_and(|only| *only != jid) {
+        return Err(StanzaError::not_allowed().with_text("The certificate is for another resource"));
+    }
     resume::make_room(house, &jid).await;
-    house.router.sessions.bind(jid, house.config.c2s.resource_conflict, house.clock.now(), || house.ids.id())
+    // XEP-0257 section "SASL EXTERNAL": whoever has the only resource it may have goes.
+    let policy = only.map_or(house.config.c2s.resource_conflict, |_| ResourceConflict::Replace);
+    let session = house.router.sessions.bind(jid, policy, house.clock.now(), || house.ids.id())?;
+    note(&session, certified);
+    Ok(session)
 }

@@ -23,6 +23,7 @@ pub static SPEC: Spec = Spec {
         Xep::complete(368, "1.1.0"),
         Xep::complete(386, "1.1.0"),
         Xep::complete(388, "1.0.4"),
+        Xep::declined(397, "0.1.1"),
         Xep::complete(440, "1.0.0"),
         Xep::complete(474, "0.5.0"),
         Xep::complete(480, "0.2.0"),
@@ -72,6 +73,10 @@ impl Streams {
         if config.c2s.scram_sha_512 {
             settings.mechanisms.extend([Mechanism::ScramSha512Plus, Mechanism::ScramSha512]);
             settings.mechanisms.sort_unstable();
+        }
+        if config.c2s.client_certificates {
+            // The machine offers it to those only who have shown one that is worth something.
+            settings.mechanisms.insert(0, Mechanism::External);
         }
         settings.features = vec![
             element_bytes(&caps::stream_feature(router)),

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use store::{Batch, Fault, Store};
+use store::{Fault, Store};
 use xmpp::limits::Limits;
 use xmpp::stream::Tls;
 use xmpp::stream::server::{Secret, Settings};
@@ -13,7 +12,7 @@ use crate::config::Config;
 use crate::extension::{Spec, Xep};
 use crate::router::Router;
 use crate::runtime::Ids;
-use crate::tables::Table;
+use crate::tables::installation;
 
 /// What belongs to server streams rather than to an extension.
 pub static SPEC: Spec = Spec {
@@ -37,17 +36,8 @@ const SECRET: &str = "dialback";
 ///
 /// # Errors
 /// When the store fails.
-pub async fn load_secret(store: &dyn Store, ids: &dyn Ids) -> Result<Secret, Fault> {
-    let key = Table::Installation.key().str(SECRET).build();
-    if let Some(secret) = store.get(&key).await? {
-        return Ok(Secret::new(&secret));
-    }
-    let mut secret = vec![0_u8; 32];
-    ids.fill(&mut secret);
-    let mut batch = Batch::new();
-    batch.expect_absent(key.clone()).put(key, Bytes::from(secret.clone()));
-    store.commit_durably(batch).await.map_err(|error| Fault::new(error.to_string()))?;
-    Ok(Secret::new(&secret))
+pub async fn load_secret(store: &Arc<dyn Store>, ids: &dyn Ids) -> Result<Secret, Fault> {
+    Ok(Secret::new(&installation::secret(store, ids, SECRET).await?))
 }
 
 /// The settings for each kind of beginning.
@@ -100,23 +90,5 @@ impl AllSettings {
             (false, true) => &self.required,
             (false, false) => &self.optional,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use crate::runtime::SeededIds;
-
-    #[tokio::test]
-    async fn the_secret_is_drawn_once_and_kept() {
-        let store = store::Memory::new();
-        let key = |secret: &Secret| secret.key("montague.lit", "capulet.lit", "D60000229F");
-        let first = load_secret(&store, &SeededIds::new(1)).await.unwrap();
-        let again = load_secret(&store, &SeededIds::new(2)).await.unwrap();
-        assert_eq!(key(&first), key(&again));
-        let other = load_secret(&store::Memory::new(), &SeededIds::new(2)).await.unwrap();
-        assert_ne!(key(&first), key(&other));
     }
 }

@@ -68,6 +68,8 @@ pub struct State {
     pub copied: Option<Box<Copied>>,
     /// Which client it is of and how that logged in, if it said so (XEP-0388).
     pub login: Option<Box<Login>>,
+    /// Whether its stream is not encrypted.
+    pub is_in_clear: bool,
     /// How far it has read its archive, if it has (XEP-0313).
     pub archive_read: Option<ArchiveRead>,
     /// How it can be resumed when its stream is lost, if it can (XEP-0198).

@@ -14,8 +14,8 @@ use xmpp::BareJid;
 use xmpp::sasl::scram::{ITERATIONS_DEFAULT, SALT_BYTES};
 use xmpp::sasl::{Hash, Keys, PASSWORD_BYTES_MAX, prepare_password};
 
-use super::Table;
 use super::disabled::Disabled;
+use super::{Table, fault, installation};
 use crate::runtime::{Ids, Timestamp};
 
 /// Accounts in one page of a list.
@@ -70,13 +70,6 @@ impl From<Fault> for AccountError {
     }
 }
 
-fn fault(error: CommitError) -> Fault {
-    match error {
-        CommitError::Fault(fault) => fault,
-        other => Fault::new(other.to_string()),
-    }
-}
-
 /// One account in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -117,18 +110,7 @@ impl Accounts {
     /// # Errors
     /// When the store fails.
     pub async fn load(store: Arc<dyn Store>, ids: Arc<dyn Ids>) -> Result<Self, Fault> {
-        let key = Table::Installation.key().str(FAKE_KEYS).build();
-        let secret = match store.get(&key).await? {
-            Some(secret) => secret.to_vec(),
-            None => {
-                let mut secret = vec![0_u8; 32];
-                ids.fill(&mut secret);
-                let mut batch = Batch::new();
-                batch.expect_absent(key.clone()).put(key, secret.clone());
-                store.commit_durably(batch).await.map_err(fault)?;
-                secret
-            }
-        };
+        let secret = installation::secret(&store, ids.as_ref(), FAKE_KEYS).await?;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let disabled = Disabled::load(Arc::clone(&store)).await?;
         Ok(Self { store, ids, secret, disabled, stretching: Arc::new(Semaphore::new(threads)) })

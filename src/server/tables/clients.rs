@@ -11,18 +11,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use store::{Batch, CommitError, Fault, KeyReader, Page, Range, Store};
+use store::{Batch, Fault, KeyReader, Page, Range, Store};
 use tokio::sync::MutexGuard;
 use xmpp::BareJid;
 use xmpp::sasl::token::{Shown, TokenMechanism};
 use xmpp::sasl::{Failure, Hash};
 use xmpp::stream::entry::{Proof, Token, UserAgent};
 
-pub use self::row::Client;
 use self::row::Issued;
+pub use self::row::{Client, Shown as Certificate};
 use super::accounts::Accounts;
+use super::certificates::Fingerprint;
 use super::turns::Turns;
-use super::{Table, delete_range};
+use super::{Table, delete_range, fault, installation};
 use crate::runtime::{Ids, Timestamp, rfc3339};
 
 /// The name of the secret that clients' names and tokens are made from, in [`Table::Installation`].
@@ -55,6 +56,17 @@ impl Default for Settings {
     }
 }
 
+/// A client that has logged in.
+#[derive(Debug, Default)]
+pub struct Entered {
+    /// What its account calls it, if it is known again.
+    pub name: Option<Box<str>>,
+    /// The certificate that let it in, be it by way of a token.
+    pub certificate: Option<Certificate>,
+    /// Its new token.
+    pub token: Option<Token>,
+}
+
 /// The clients of all accounts.
 pub struct Clients {
     store: Arc<dyn Store>,
@@ -68,13 +80,6 @@ pub struct Clients {
 impl fmt::Debug for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clients").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-fn fault(error: CommitError) -> Fault {
-    match error {
-        CommitError::Fault(fault) => fault,
-        other => Fault::new(other.to_string()),
     }
 }
 
@@ -97,18 +102,7 @@ impl Clients {
         accounts: Arc<Accounts>,
         settings: Settings,
     ) -> Result<Self, Fault> {
-        let key = Table::Installation.key().str(SECRET).build();
-        let secret = match store.get(&key).await? {
-            Some(secret) => secret.to_vec(),
-            None => {
-                let mut secret = vec![0_u8; 32];
-                ids.fill(&mut secret);
-                let mut batch = Batch::new();
-                batch.expect_absent(key.clone()).put(key, secret.clone());
-                store.commit_durably(batch).await.map_err(fault)?;
-                secret
-            }
-        };
+        let secret = installation::secret(&store, ids.as_ref(), SECRET).await?;
         Ok(Self { store, ids, accounts, secret, turns: Turns::default(), settings })
     }
 
@@ -218,7 +212,8 @@ impl Clients {
     }
 
     /// Remembers that a client has logged in, and gives it a token if it wants one, or if the one it used has grown old.
-    /// The token is durable when this returns. Answers the client's name.
+    /// The token is durable when this returns. `certificate` is what it has shown for EXTERNAL. A client that knows no
+    /// password has its tokens for as long as its certificate is good.
     ///
     /// # Errors
     /// When the store fails.
@@ -226,11 +221,11 @@ impl Clients {
         &self,
         account: &BareJid,
         agent: &UserAgent,
-        proof: Proof,
+        (proof, certificate): (Proof, Option<Certificate>),
         wanted: Option<TokenMechanism>,
         now: Timestamp,
-    ) -> Result<(Option<Box<str>>, Option<Token>), Fault> {
-        let Some(id) = &agent.id else { return Ok((None, None)) };
+    ) -> Result<Entered, Fault> {
+        let Some(id) = &agent.id else { return Ok(Entered { certificate, ..Entered::default() }) };
         let name = self.name(account, id);
         let turn = self.turns.of(account.as_str()).await;
         let marker = self.accounts.marker(account).await?;
@@ -257,22 +252,48 @@ impl Clients {
                 wanted = wanted.or(Some(mechanism).filter(|_| is_old));
             }
             Proof::Mechanism(_) if proof.is_password() => client.password = Some(marker),
-            Proof::Mechanism(_) => client.certificate = true,
+            Proof::Mechanism(_) => client.certificate = certificate,
         }
+        // What a client can do by a token is what it could do by that for which it got the token.
+        let stands_for = client.certificate.filter(|_| client.password != Some(marker));
         let token = wanted.map(|mechanism| {
             let mut salt = [0; 16];
             self.ids.fill(&mut salt);
             let expires = now.saturating_add(self.settings.token_days.saturating_mul(DAY));
+            let expires = stands_for.map_or(expires, |certificate| expires.min(certificate.until));
             let issued = Issued { mechanism, salt, issued: now, expires, count: None, marker };
             let secret = self.token(account, &name, &issued, marker);
             client.given = Some(issued);
             Token { secret, expiry: rfc3339(expires / 1_000_000 * 1_000_000) }
         });
+        let is_certified = certificate.is_some();
         if known.is_none_or(|known| client != known || now.abs_diff(known.last_seen) >= SEEN_AGAIN) {
             client.last_seen = now;
-            self.write(account, &name, &client, token.is_some()).await?;
+            self.write(account, &name, &client, token.is_some() || is_certified).await?;
         }
-        Ok((Some(name.into()), token))
+        let certificate = certificate.or_else(|| stands_for.filter(|_| matches!(proof, Proof::Token { .. })));
+        Ok(Entered { name: Some(name.into()), certificate, token })
+    }
+
+    /// Voids the tokens of all clients that have shown this certificate. Durable when this returns.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn distrust(&self, account: &BareJid, fingerprint: &Fingerprint) -> Result<(), Fault> {
+        let _turn = self.turns.of(account.as_str()).await;
+        let rows = self.store.scan(Range::prefix(prefix(account).build()), Page::rows(1000)).await?;
+        let mut batch = Batch::new();
+        for (row, value) in rows {
+            let client = Client::read(value)?;
+            if client.certificate.is_some_and(|shown| shown.fingerprint == *fingerprint) {
+                let client = Client { certificate: None, used: None, given: None, ..client };
+                batch.put(row, client.render());
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.store.commit_durably(batch).await.map_err(fault)
     }
 
     /// Every client of `account`, by name, and whether its password is still that of the account.

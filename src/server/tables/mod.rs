@@ -7,10 +7,12 @@ pub mod accounts;
 pub mod archive;
 pub mod blocklist;
 pub mod cache;
+pub mod certificates;
 pub mod clients;
 pub mod directory;
 pub mod disabled;
 pub mod elements;
+pub mod installation;
 pub mod last;
 pub mod motd;
 pub mod nodes;
@@ -24,7 +26,11 @@ pub mod tagged;
 pub mod timeline;
 pub mod turns;
 
+use std::sync::Arc;
+
 pub use open::{open_existing_store, open_store, store_directory};
+
+use crate::runtime::Ids;
 
 /// The tables, by the first byte of their keys. A byte once used is never used for anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +48,10 @@ pub enum Table {
     MessageOfTheDay = 0x05,
     /// account, client -> when it was here, how it logs in, its tokens.
     Clients = 0x06,
+    /// account, name -> a certificate that its clients log in with.
+    Certificates = 0x07,
+    /// hash of a certificate, account -> its name there.
+    CertificateOwners = 0x08,
     /// account -> roster version; account, contact -> roster item.
     Roster = 0x10,
     /// account, address -> blocked.
@@ -129,6 +139,43 @@ impl Table {
     #[must_use]
     pub fn key(self) -> store::KeyBuilder {
         store::KeyBuilder::new(self as u8)
+    }
+}
+
+/// Who may log in, from where, and with what.
+#[derive(Debug)]
+pub struct Credentials {
+    /// Accounts and their keys.
+    pub accounts: Arc<accounts::Accounts>,
+    /// Their clients and those's tokens.
+    pub clients: Arc<clients::Clients>,
+    /// Certificates that they have registered.
+    pub certificates: Arc<certificates::Certificates>,
+}
+
+impl Credentials {
+    /// Takes what is in `store`; `settings` are about clients.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn load(
+        store: &Arc<dyn store::Store>,
+        ids: &Arc<dyn Ids>,
+        settings: clients::Settings,
+    ) -> Result<Self, store::Fault> {
+        let accounts = Arc::new(accounts::Accounts::load(Arc::clone(store), Arc::clone(ids)).await?);
+        let clients =
+            clients::Clients::load(Arc::clone(store), Arc::clone(ids), Arc::clone(&accounts), settings).await?;
+        let certificates = certificates::Certificates::load(Arc::clone(store)).await?;
+        Ok(Self { accounts, clients: Arc::new(clients), certificates: Arc::new(certificates) })
+    }
+}
+
+/// A commit that failed, where nothing was expected that could have been otherwise.
+pub(crate) fn fault(error: store::CommitError) -> store::Fault {
+    match error {
+        store::CommitError::Fault(fault) => fault,
+        other => store::Fault::new(other.to_string()),
     }
 }
 

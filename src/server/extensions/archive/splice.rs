@@ -65,12 +65,19 @@ impl Wrapping {
     pub(in crate::extensions) fn push(&self, out: &mut Vec<u8>, (id, time): (&str, Timestamp), message: &[u8]) {
         out.extend_from_slice(&self.before);
         out.extend_from_slice(id.as_bytes());
-        out.extend_from_slice(b"'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='");
-        out.extend_from_slice(rfc3339(time).as_bytes());
-        out.extend_from_slice(b"'/>");
-        push_forwarded(out, message);
-        out.extend_from_slice(b"</forwarded></result></message>");
+        out.extend_from_slice(b"'>");
+        push_kept(out, time, message);
+        out.extend_from_slice(b"</result></message>");
     }
+}
+
+/// Appends `<forwarded/>` with a message, and when it came.
+pub(in crate::extensions) fn push_kept(out: &mut Vec<u8>, time: Timestamp, message: &[u8]) {
+    out.extend_from_slice(b"<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='");
+    out.extend_from_slice(rfc3339(time).as_bytes());
+    out.extend_from_slice(b"'/>");
+    push_forwarded(out, message);
+    out.extend_from_slice(b"</forwarded>");
 }
 
 /// The part of a carbon copy (XEP-0280) that is the same for all who get it: what follows the recipient's address.

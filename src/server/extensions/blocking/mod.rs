@@ -18,6 +18,7 @@ use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 pub use self::blocks::Blocks;
 use self::blocks::{Changed, Removed, covers, is_exempt};
 use self::reports::{Report, Reports};
+use super::archive::Archive;
 use super::presence::Announcer;
 use crate::config::Config;
 use crate::extension::{
@@ -46,14 +47,20 @@ static SPEC: Spec =
 impl Blocking {
     /// Serves the lists in `blocks`; `announcer` tells the blocked that the user is gone, and the others back.
     #[must_use]
-    pub fn new(kit: &Kit, blocks: &Arc<Blocks>, announcer: &Arc<Announcer>, config: &Config) -> Arc<Self> {
+    pub fn new(
+        kit: &Kit,
+        blocks: &Arc<Blocks>,
+        announcer: &Arc<Announcer>,
+        archive: &Arc<Archive>,
+        config: &Config,
+    ) -> Arc<Self> {
         Arc::new(Self {
             blocks: Arc::clone(blocks),
             announcer: Arc::clone(announcer),
             router: Arc::downgrade(&kit.router),
             ids: Arc::clone(&kit.ids),
             addresses_max: config.limits.blocklist_items_max,
-            reports: Reports::new(kit, config),
+            reports: Reports::new(kit, archive, config),
         })
     }
 

@@ -1,20 +1,23 @@
 //! XEP-0377: reports that come with a block, and go to the administrators as messages of the domain.
 //!
 //! A report that is malformed, or one too many, is dropped and the block made all the same: "servers MUST block the JID or
-//! return an error just as they would if no report were present". Nothing is sent to other servers, whatever the report
-//! allows.
+//! return an error just as they would if no report were present". Messages that it names are enclosed, as far as they are
+//! in the archive of who reports and from who is reported. Nothing is sent to other servers, whatever the report allows.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use xmpp::limits::Limits;
 use xmpp::stanza::{Kind, MessageType};
 use xmpp::xml::{WithAttribute as _, set_lang};
 use xmpp::{BareJid, Element, Jid, Stanza, ns};
 
 use crate::config::Config;
-use crate::extension::{Caller, Kit};
+use crate::extension::{Caller, Kit, fault};
+use crate::extensions::archive::{Archive, Fetched, splice};
 use crate::router::Router;
 use crate::runtime::{Clock, Ids, Timestamp};
+use crate::tables::archive::Place;
 
 /// Reports of one account in an hour.
 const PER_ACCOUNT_MAX: usize = 20;
@@ -26,6 +29,8 @@ const HOUR: Timestamp = 3_600_000_000;
 const TEXT_BYTES_MAX: usize = 4_096;
 /// Messages that a report names.
 const MESSAGES_MAX: usize = 20;
+/// Bytes of all messages that are enclosed.
+const ENCLOSED_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a reason, or of the id of a message.
 const WORD_BYTES_MAX: usize = 256;
 
@@ -77,6 +82,16 @@ impl Report {
             words.push_str(&format!("\nMessage {id} in the archive of {by}"));
         }
         words
+    }
+
+    /// Whether a message in the reporter's archive is by whom the report is about.
+    fn is_about(&self, message: &[u8]) -> bool {
+        let stanza = Stanza::parse(bytes::Bytes::copy_from_slice(message), &Limits::server()).ok();
+        let from = stanza.and_then(|stanza| stanza.head.from);
+        from.is_some_and(|from| match self.about.is_domain() {
+            true => from.domain() == self.about.domain(),
+            false => from.as_bare_str() == self.about.as_bare_str(),
+        })
     }
 
     /// As it was sent, with whom it is about.
@@ -131,16 +146,18 @@ pub(super) struct Reports {
     router: Weak<Router>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    archive: Arc<Archive>,
     admins: Vec<BareJid>,
     counted: Mutex<Counted>,
 }
 
 impl Reports {
-    pub(super) fn new(kit: &Kit, config: &Config) -> Self {
+    pub(super) fn new(kit: &Kit, archive: &Arc<Archive>, config: &Config) -> Self {
         Self {
             router: Arc::downgrade(&kit.router),
             clock: Arc::clone(&kit.clock),
             ids: Arc::clone(&kit.ids),
+            archive: Arc::clone(archive),
             admins: config.admins.iter().filter_map(|admin| BareJid::new(admin).ok()).collect(),
             counted: Mutex::default(),
         }
@@ -160,17 +177,46 @@ impl Reports {
             }
             tracing::info!(%reporter, about = %report.about, reason = %report.reason, "a report");
             let words = report.in_words(reporter);
+            let enclosed = self.enclosed(reporter, &report).await;
             for admin in &self.admins {
                 let body = Element::builder("body", ns::CLIENT).append(words.as_str()).build();
-                let message = Stanza::new(Kind::Message(MessageType::Normal))
+                let mut message = Stanza::new(Kind::Message(MessageType::Normal))
                     .from(domain.clone())
                     .to(admin.clone())
                     .id(self.ids.id())
                     .with(&body)
                     .with(&report.element());
+                for forwarded in &enclosed {
+                    message = message.with_bytes("forwarded", ns::FORWARD, forwarded);
+                }
                 router.route(Caller { jid: domain.clone(), session: None }, message).await;
             }
         }
+    }
+
+    /// The messages that a report names, each in `<forwarded/>`.
+    async fn enclosed(&self, reporter: &BareJid, report: &Report) -> Vec<Vec<u8>> {
+        let mut enclosed = Vec::new();
+        let mut bytes_left = ENCLOSED_BYTES_MAX;
+        let own = report.messages.iter().filter(|(by, _)| by == reporter.as_str());
+        for place in own.filter_map(|(_, id)| Place::parse(id)) {
+            let message = match self.archive.message(reporter, place).await {
+                Ok(Fetched::Message(message)) => message,
+                Ok(Fetched::NotYet | Fetched::Gone) => continue,
+                Err(error) => {
+                    // The report is passed on without it.
+                    let _told = fault("archive", &error);
+                    continue;
+                }
+            };
+            if message.len() <= bytes_left && report.is_about(&message) {
+                bytes_left -= message.len();
+                let mut forwarded = Vec::with_capacity(message.len() + 128);
+                splice::push_kept(&mut forwarded, place.time, &message);
+                enclosed.push(forwarded);
+            }
+        }
+        enclosed
     }
 }
 

@@ -1,21 +1,29 @@
 //! XEP-0355: Namespace Delegation: components that handle IQs to their host and to its accounts instead of us, as far as
-//! `component.delegation` says (admin mode).
+//! `component.delegation` says (admin mode); and whoever an account's owner grants that (client mode, in `consent` and
+//! `request`), where `delegation.client_namespaces` names what may be asked for.
 //!
 //! An IQ is forwarded, and what comes back is checked before it is given to whom it is for. What the component says of
 //! itself in disco takes the place of what we would. Where nothing is delegated, nothing is mounted.
 
+mod consent;
+mod request;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use serde::Deserialize;
 use xmpp::limits::Limits;
 use xmpp::stanza::{IqType, Kind, MessageType};
 use xmpp::xml::{WithAttribute as _, element_bytes};
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 
-use crate::config::Config;
+use self::consent::Consents;
+use super::blocking::Blocks;
+use crate::config::{Config, ConfigError};
 use crate::extension::{Asked, BoxFuture, Caller, Delegate, Extension, Kit, Listener, Mount, Pending, Spec, To, Xep};
 use crate::router::Router;
-use crate::runtime::Ids;
+use crate::runtime::{Clock, Ids};
+use crate::session::Session;
 
 /// The namespace that stands for disco#info of nodes of accounts that nobody here knows.
 const REMAINING: &str = "urn:xmpp:delegation:2:bare:disco#info:*";
@@ -26,10 +34,23 @@ const NESTED_MAX: usize = 256;
 pub struct Delegation {
     // The router owns the wiring, the wiring owns this.
     router: Weak<Router>,
+    /// For what takes longer than a call.
+    this: Weak<Self>,
     ids: Arc<dyn Ids>,
+    clock: Arc<dyn Clock>,
+    blocks: Arc<Blocks>,
     rules: Vec<Rule>,
     /// What components say of themselves.
     nested: Arc<Mutex<Nested>>,
+    consents: Arc<Consents>,
+}
+
+/// The section `[delegation]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// What entities may ask accounts for in client mode.
+    pub client_namespaces: Vec<String>,
 }
 
 /// By number of the rule, and whether it is said of accounts: children of disco#info.
@@ -44,12 +65,22 @@ struct Rule {
     to: Jid,
 }
 
-static SPEC: Spec = Spec { name: "delegation", xeps: &[Xep::partial(355, "0.5")], config: "" };
+static SPEC: Spec = Spec {
+    name: "delegation",
+    xeps: &[Xep::complete(355, "0.5")],
+    config: r#"[delegation]
+# Namespaces that anybody may ask accounts to be delegated to them (XEP-0355, client mode), e.g.
+# "http://jabber.org/protocol/pubsub". Users are asked, and must know whom they trust.
+client_namespaces = []
+"#,
+};
 
 impl Delegation {
-    /// What `config` says.
-    #[must_use]
-    pub fn new(kit: &Kit, config: &Config) -> Arc<Self> {
+    /// What `config` says, and what accounts may be asked for.
+    ///
+    /// # Errors
+    /// When that is what is delegated already, or delegation itself.
+    pub fn new(kit: &Kit, blocks: &Arc<Blocks>, config: &Config, settings: Settings) -> Result<Arc<Self>, ConfigError> {
         let mut rules = Vec::new();
         for component in &config.component {
             let (Some(domain), Ok(host)) = (component.domain(), BareJid::new(&component.host_in(config))) else {
@@ -63,8 +94,27 @@ impl Delegation {
                 to: to.clone(),
             }));
         }
-        let (router, ids) = (Arc::downgrade(&kit.router), Arc::clone(&kit.ids));
-        Arc::new(Self { router, ids, rules, nested: Arc::default() })
+        for namespace in &settings.client_namespaces {
+            if namespace.is_empty()
+                || namespace == ns::DELEGATION
+                || rules.iter().any(|rule| rule.namespace == *namespace)
+            {
+                return Err(ConfigError::new(format!(
+                    "`delegation.client_namespaces`: `{namespace}` cannot be asked for"
+                ))
+                .with_hint("a namespace is delegated by `[[component.delegation]]`, or by its users"));
+            }
+        }
+        Ok(Arc::new_cyclic(|this| Self {
+            router: Arc::downgrade(&kit.router),
+            this: Weak::clone(this),
+            ids: Arc::clone(&kit.ids),
+            clock: Arc::clone(&kit.clock),
+            blocks: Arc::clone(blocks),
+            rules,
+            nested: Arc::default(),
+            consents: Arc::new(Consents::new(settings.client_namespaces)),
+        }))
     }
 
     fn rule(&self, caller: &Caller, entity: &BareJid, stanza: &Stanza) -> Option<&Rule> {
@@ -75,6 +125,16 @@ impl Delegation {
         }
         let payload = payload.open().ok()?;
         rule.attributes.iter().all(|name| payload.attr(name.as_str()).is_some()).then_some(rule)
+    }
+
+    /// Who handles `stanza` instead of us, and the host that hands it over.
+    fn way(&self, caller: &Caller, entity: &BareJid, stanza: &Stanza) -> Option<(BareJid, Jid)> {
+        if let Some(rule) = self.rule(caller, entity, stanza) {
+            return Some((rule.host.clone(), rule.to.clone()));
+        }
+        let payload = stanza.content.children().next()?;
+        let manager = self.consents.way(caller, entity, payload.ns())?;
+        Some((BareJid::new(entity.domain()).ok()?, manager))
     }
 
     /// Forwards `stanza`, and what comes back.
@@ -99,18 +159,16 @@ impl Delegation {
         self.nested.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the component what there is to say of a namespace; the answer is kept until it says something else.
+    /// Asks what there is to say of a namespace, for whoever `keep`s it.
     async fn inquire(
-        router: &Arc<Router>,
-        nested: &Arc<Mutex<Nested>>,
+        router: &Router,
         host: &BareJid,
         to: Jid,
-        at: (usize, bool),
         node: String,
+        keep: impl FnOnce(Vec<Element>) + Send + 'static,
     ) {
         let query = Element::builder("query", ns::DISCO_INFO).attribute("node", node.as_str()).build();
         let question = Stanza::new(Kind::Iq(IqType::Get)).from(host.clone()).with(&query);
-        let nested = Arc::clone(nested);
         let then = move |answer: Option<Stanza>| {
             let query = answer.filter(|answer| answer.head.kind == Kind::Iq(IqType::Result));
             let query = query.and_then(|answer| answer.content.child("query", ns::DISCO_INFO)?.open().ok());
@@ -119,10 +177,49 @@ impl Delegation {
                 (child.has_ns(ns::DISCO_INFO) && matches!(child.name(), "identity" | "feature"))
                     || child.is("x", ns::DATA_FORMS)
             };
-            let children = query.children().filter(wanted).take(NESTED_MAX).cloned().collect();
-            nested.lock().unwrap_or_else(PoisonError::into_inner).insert(at, children);
+            keep(query.children().filter(wanted).take(NESTED_MAX).cloned().collect());
         };
         router.ask(to, question, Box::new(then)).await;
+    }
+
+    /// The same of what the owner of `account` has granted.
+    async fn inquire_for(&self, router: &Router, account: &BareJid, manager: &Jid, namespace: String) {
+        let Ok(host) = BareJid::new(account.domain()) else { return };
+        let node = node(":bare:", &namespace);
+        let (consents, account, to) = (Arc::clone(&self.consents), account.clone(), manager.clone());
+        let keep = move |said| consents.nest(&account, &to, &namespace, said);
+        Self::inquire(router, &host, manager.clone(), node, keep).await;
+    }
+}
+
+/// The node of which a manager is asked: of a host (`::`) or of an account (`:bare:`).
+fn node(between: &str, namespace: &str) -> String {
+    format!("{}{between}{namespace}", ns::DELEGATION)
+}
+
+/// Whether what we say of ourselves is of `namespace`.
+fn covers(namespace: &str, child: &Element) -> bool {
+    match child.name() {
+        "feature" => child.attr("var").is_some_and(|var| {
+            let rest = var.strip_prefix(namespace);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+        }),
+        "identity" => namespace == ns::PUBSUB && child.attr("category") == Some("pubsub"),
+        "x" => {
+            let form = xmpp::form::Form::parse(child).ok();
+            form.and_then(|form| form.form_type().map(|type_| type_.starts_with(namespace))).unwrap_or(false)
+        }
+        _ => false,
+    }
+}
+
+/// Puts what is said elsewhere of `namespace` in place of what we say.
+fn replace(children: &mut Vec<Element>, namespace: &str, said: &[Element]) {
+    children.retain(|child| !covers(namespace, child));
+    for child in said {
+        if !children.contains(child) {
+            children.push(child.clone());
+        }
     }
 }
 
@@ -130,22 +227,6 @@ impl Rule {
     /// "If a stanza is sent by the managing entity on a managed namespace, the server MUST NOT forward it."
     fn is_for(&self, caller: &Caller, entity: &BareJid) -> bool {
         self.host.domain() == entity.domain() && caller.jid.domain() != self.to.domain()
-    }
-
-    /// Whether what we say of ourselves is of this namespace.
-    fn covers(&self, child: &Element) -> bool {
-        match child.name() {
-            "feature" => child.attr("var").is_some_and(|var| {
-                let rest = var.strip_prefix(self.namespace.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
-            }),
-            "identity" => self.namespace == ns::PUBSUB && child.attr("category") == Some("pubsub"),
-            "x" => {
-                let form = xmpp::form::Form::parse(child).ok();
-                form.and_then(|form| form.form_type().map(|type_| type_.starts_with(&self.namespace))).unwrap_or(false)
-            }
-            _ => false,
-        }
     }
 }
 
@@ -177,14 +258,14 @@ fn decapsulated(answer: &Stanza, asked: &Stanza, entity: &BareJid) -> Option<Sta
 
 impl Delegate for Delegation {
     fn takes(&self, caller: &Caller, entity: &BareJid, stanza: &Stanza) -> bool {
-        self.rule(caller, entity, stanza).is_some()
+        self.way(caller, entity, stanza).is_some()
     }
 
     fn forward(&self, caller: Caller, entity: BareJid, stanza: Stanza) -> BoxFuture<()> {
-        let (Some(router), Some(rule)) = (self.router.upgrade(), self.rule(&caller, &entity, &stanza)) else {
+        let (Some(router), Some((host, to))) = (self.router.upgrade(), self.way(&caller, &entity, &stanza)) else {
             return Box::pin(async {});
         };
-        Box::pin(Self::pass(router, rule.host.clone(), rule.to.clone(), caller, entity, stanza))
+        Box::pin(Self::pass(router, host, to, caller, entity, stanza))
     }
 
     fn remaining(&self, asked: Asked) -> Result<BoxFuture<()>, StanzaError> {
@@ -203,12 +284,12 @@ impl Delegate for Delegation {
                 continue;
             }
             if let Some(said) = nested.get(&(number, at == To::ACCOUNT)) {
-                children.retain(|child| !rule.covers(child));
-                for child in said {
-                    if !children.contains(child) {
-                        children.push(child.clone());
-                    }
-                }
+                replace(&mut children, &rule.namespace, said);
+            }
+        }
+        if at == To::ACCOUNT {
+            for (namespace, said) in self.consents.said(entity) {
+                replace(&mut children, &namespace, &said);
             }
         }
         children
@@ -237,17 +318,39 @@ impl Listener for Delegation {
         let nodes: Vec<_> = own()
             .filter(|(_, rule)| rule.namespace != REMAINING)
             .flat_map(|(number, rule)| {
-                let node = |between: &str| format!("{}{between}{}", ns::DELEGATION, rule.namespace);
-                [((number, false), node("::")), ((number, true), node(":bare:"))]
+                [((number, false), node("::", &rule.namespace)), ((number, true), node(":bare:", &rule.namespace))]
             })
             .collect();
         let (nested, domain) = (Arc::clone(&self.nested), domain.to_owned());
         Pending::later(async move {
             router.relay(&domain, message).await;
             for (at, node) in nodes {
-                Self::inquire(&router, &nested, &host, to.clone(), at, node).await;
+                let nested = Arc::clone(&nested);
+                // Until it says something else.
+                let keep = move |said| {
+                    nested.lock().unwrap_or_else(PoisonError::into_inner).insert(at, said);
+                };
+                Self::inquire(&router, &host, to.clone(), node, keep).await;
             }
         })
+    }
+
+    /// "Permissions MUST be revoked after a disconnection" (section 2).
+    fn became_unavailable(&self, session: &Arc<Session>) -> Pending<()> {
+        let told = self.consents.end(session);
+        let Some(this) = self.this.upgrade().filter(|_| !told.is_empty()) else { return Pending::now(()) };
+        let account = session.jid.bare();
+        Pending::later(async move {
+            let Some(router) = this.router.upgrade() else { return };
+            for (manager, left) in told {
+                this.tell(&router, &account, &manager, &left).await;
+            }
+        })
+    }
+
+    fn account_removed(&self, account: &BareJid) -> Pending<()> {
+        self.consents.forget(account);
+        Pending::now(())
     }
 }
 
@@ -257,10 +360,14 @@ impl Extension for Delegation {
     }
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
-        if self.rules.is_empty() {
+        if self.rules.is_empty() && !self.consents.is_any() {
             return;
         }
         at.feature(To::DOMAIN, ns::DELEGATION);
+        if self.consents.is_any() {
+            at.iq_get(To::DOMAIN, ("query", ns::DELEGATION), &self, Self::request);
+            at.domain_message(("x", ns::DATA_FORMS), &self, Self::submitted);
+        }
         at.delegate(Arc::<Self>::clone(&self));
         at.listener(self);
     }

@@ -6,10 +6,12 @@ mod archive;
 mod blocking;
 mod contacts;
 mod copies;
+mod delegated;
 mod messages;
 mod push;
 mod registration;
 mod retention;
+mod services;
 mod steps;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::runtime::{Clock, SeededIds, SimulatedClock};
 use crate::session::interest::Interests;
 use crate::session::mailbox::Taken;
 use crate::session::{Session, SessionLimits, Sessions};
+use crate::tables::Credentials;
 use crate::tables::accounts::Accounts;
 
 /// 2026-11-22T12:00:00Z.
@@ -74,19 +77,12 @@ impl Stage {
             Arc::clone(&clock_),
             Arc::<SeededIds>::clone(&ids),
         ));
-        let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
         let kit = Kit { store: Arc::clone(&store), router: Arc::clone(&router), clock: clock_, ids };
         let mut sections: Sections = Config::parse(sections, None).unwrap().sections;
-        let clients = crate::tables::clients::Clients::load(
-            Arc::clone(&kit.store),
-            Arc::clone(&kit.ids),
-            Arc::clone(&accounts),
-            crate::tables::clients::Settings::default(),
-        );
-        let clients = Arc::new(clients.await.unwrap());
-        let extensions = super::furnish(&kit, (&accounts, &clients), &config, &Arc::default(), &mut sections).unwrap();
+        let credentials = Credentials::load(&kit.store, &kit.ids, Default::default()).await.unwrap();
+        let extensions = super::furnish(&kit, &credentials, &config, &Arc::default(), &mut sections).unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
-        Self { router, clock, accounts, store }
+        Self { router, clock, accounts: credentials.accounts, store }
     }
 
     /// Until what subscriptions left to be done is done: nothing here waits for anything but its turn.

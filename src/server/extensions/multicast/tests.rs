@@ -17,7 +17,7 @@ use crate::runtime::{Clock, SeededIds, SimulatedClock};
 use crate::session::interest::Interests;
 use crate::session::mailbox::{Frame, Taken};
 use crate::session::{Session, SessionLimits, Sessions};
-use crate::tables::accounts::Accounts;
+use crate::tables::Credentials;
 
 const NOW: u64 = 1_795_348_800_000_000;
 const READERS: usize = 600;
@@ -49,19 +49,12 @@ impl House {
         let sessions = Sessions::new(SessionLimits { sessions_per_account_max: 10, mailbox_bytes_max: 1 << 20 });
         let ids_ = Arc::<SeededIds>::clone(&ids);
         let router = Arc::new(Router::new([domain.into()], sessions, Interests::new(10), Arc::clone(&clock), ids_));
-        let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
-        let _exists = accounts.create(&BareJid::new(&format!("romeo@{domain}")).unwrap(), "secret", NOW).await;
         let kit = Kit { store, router: Arc::clone(&router), clock, ids };
-        let clients = crate::tables::clients::Clients::load(
-            Arc::clone(&kit.store),
-            Arc::clone(&kit.ids),
-            Arc::clone(&accounts),
-            crate::tables::clients::Settings::default(),
-        );
-        let clients = Arc::new(clients.await.unwrap());
+        let credentials = Credentials::load(&kit.store, &kit.ids, Default::default()).await.unwrap();
+        let romeo = BareJid::new(&format!("romeo@{domain}")).unwrap();
+        let _exists = credentials.accounts.create(&romeo, "secret", NOW).await;
         let extensions =
-            crate::extensions::furnish(&kit, (&accounts, &clients), &config, &Arc::default(), &mut Sections::default())
-                .unwrap();
+            crate::extensions::furnish(&kit, &credentials, &config, &Arc::default(), &mut Sections::default()).unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
         let sent = Arc::new(Sent::default());
         router.open_road(Arc::<Sent>::clone(&sent));

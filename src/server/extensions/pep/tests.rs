@@ -17,7 +17,7 @@ use crate::runtime::{Clock, SeededIds, SimulatedClock};
 use crate::session::interest::{Interest, Interests};
 use crate::session::mailbox::Taken;
 use crate::session::{Session, SessionLimits, Sessions};
-use crate::tables::accounts::Accounts;
+use crate::tables::Credentials;
 
 /// 2026-11-22T12:00:00Z.
 const NOW: u64 = 1_795_348_800_000_000;
@@ -55,20 +55,13 @@ impl Stage {
         let hosts = ["example.net".into(), "example.com".into()];
         let ids_ = Arc::<SeededIds>::clone(&ids);
         let router = Arc::new(Router::new(hosts, sessions, Interests::new(10), Arc::clone(&clock_), ids_));
-        let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::<SeededIds>::clone(&ids)).await.unwrap());
         let kit = Kit { store, router: Arc::clone(&router), clock: clock_, ids };
-        let clients = crate::tables::clients::Clients::load(
-            Arc::clone(&kit.store),
-            Arc::clone(&kit.ids),
-            Arc::clone(&accounts),
-            crate::tables::clients::Settings::default(),
-        );
-        let clients = Arc::new(clients.await.unwrap());
+        let credentials = Credentials::load(&kit.store, &kit.ids, Default::default()).await.unwrap();
         let extensions =
-            crate::extensions::furnish(&kit, (&accounts, &clients), &config, &Arc::default(), &mut sections).unwrap();
+            crate::extensions::furnish(&kit, &credentials, &config, &Arc::default(), &mut sections).unwrap();
         router.wire(Mount::assemble(&extensions).unwrap());
         for jid in ["romeo@example.net", "juliet@example.com", "nurse@example.com"] {
-            let _exists = accounts.create(&BareJid::new(jid).unwrap(), "secret", NOW).await;
+            let _exists = credentials.accounts.create(&BareJid::new(jid).unwrap(), "secret", NOW).await;
         }
         Self { router, clock }
     }

@@ -264,8 +264,12 @@ impl Announcer {
         Ok(())
     }
 
-    /// Asks the servers of the contacts of `account` that are elsewhere for their presence.
-    pub(super) async fn look_afar(&self, account: &BareJid) -> Result<(), Fault> {
+    /// Asks the servers of those contacts of `account` that are elsewhere and `wanted` for their presence.
+    pub(in crate::extensions) async fn look_afar(
+        &self,
+        account: &BareJid,
+        mut wanted: impl FnMut(&Jid) -> bool + Send,
+    ) -> Result<(), Fault> {
         let Some(router) = self.router() else { return Ok(()) };
         let contacts = self.books.open(account).await?.contacts(|contact| contact.subscription.has_to());
         let blocked = self.blocks.open(account).await?.addresses();
@@ -273,7 +277,7 @@ impl Announcer {
         let probe = shared(&Stanza::new(Kind::Presence(PresenceType::Probe)).from(account.clone()));
         for contact in contacts.into_iter().map(Jid::from) {
             let is_blocked = covers(&blocked, &contact) && !is_exempt(account.as_str(), &contact);
-            if !router.serves(contact.domain()) && !is_blocked {
+            if !router.serves(contact.domain()) && !is_blocked && wanted(&contact) {
                 self.relay(&router, account, &contact, &prober, &probe);
             }
         }

@@ -450,7 +450,7 @@ impl Presences for Presence {
         let announcer = Arc::clone(&self.announcer);
         Box::pin(async move {
             let account = session.jid.bare();
-            if let Err(error) = announcer.look_afar(&account).await {
+            if let Err(error) = announcer.look_afar(&account, |_| true).await {
                 tracing::error!(%account, %error, "contacts elsewhere are not asked for their presence");
             }
         })

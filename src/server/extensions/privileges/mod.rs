@@ -9,7 +9,7 @@ mod advertise;
 mod iq;
 mod message;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -18,6 +18,7 @@ use xmpp::stanza::{Kind, PresenceType};
 use xmpp::xml::element_bytes;
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 
+use super::presence::Announcer;
 use super::roster::Books;
 use crate::config::Config;
 use crate::config::components::{PresenceAccess, Privileges as Rules};
@@ -35,6 +36,7 @@ pub struct Privileges {
     ids: Arc<dyn Ids>,
     accounts: Arc<Accounts>,
     books: Weak<Books>,
+    announcer: Arc<Announcer>,
     /// By the component's domain.
     privileged: BTreeMap<Box<str>, Privileged>,
     /// What was told last of contacts elsewhere, by address: several accounts may have the same contact.
@@ -44,6 +46,8 @@ pub struct Privileges {
 
 /// Contacts elsewhere of whom it is remembered what was told last.
 const TOLD_MAX: usize = 100_000;
+/// Contacts elsewhere who are asked for their presence when a component connects that may know of it.
+const ASKED_MAX: usize = 20_000;
 
 /// One component with privileges.
 struct Privileged {
@@ -51,12 +55,18 @@ struct Privileged {
     rules: Rules,
 }
 
-static SPEC: Spec = Spec { name: "privileges", xeps: &[Xep::partial(356, "0.4.1")], config: "" };
+static SPEC: Spec = Spec { name: "privileges", xeps: &[Xep::complete(356, "0.4.1")], config: "" };
 
 impl Privileges {
     /// Those that `config` gives. Changes of rosters are told from now on.
     #[must_use]
-    pub fn new(kit: &Kit, accounts: &Arc<Accounts>, books: &Arc<Books>, config: &Config) -> Arc<Self> {
+    pub fn new(
+        kit: &Kit,
+        accounts: &Arc<Accounts>,
+        books: &Arc<Books>,
+        announcer: &Arc<Announcer>,
+        config: &Config,
+    ) -> Arc<Self> {
         let mut privileged = BTreeMap::new();
         for component in config.component.iter().filter(|component| !component.privileges.is_empty()) {
             if let (Some(domain), Ok(host)) = (component.domain(), BareJid::new(&component.host_in(config))) {
@@ -68,6 +78,7 @@ impl Privileges {
             ids: Arc::clone(&kit.ids),
             accounts: Arc::clone(accounts),
             books: Arc::downgrade(books),
+            announcer: Arc::clone(announcer),
             privileged,
             told: Mutex::default(),
             hasher: RandomState::new(),
@@ -147,10 +158,43 @@ impl Privileges {
     fn session_changed(&self, session: &Session, is_there: bool) {
         let Some(router) = self.router.upgrade() else { return };
         for (domain, one) in &self.privileged {
-            if one.rules.presence != PresenceAccess::None && one.host.domain() == session.jid.domain() {
+            if self.may_see(one, session) {
                 tell_presence(&router, domain, session, is_there);
             }
         }
+    }
+
+    /// Whether a component may know that `session` is there: it is of an account of its host, or of a contact of one.
+    fn may_see(&self, one: &Privileged, session: &Session) -> bool {
+        let is_own = one.host.domain() == session.jid.domain();
+        match one.rules.presence {
+            PresenceAccess::None => false,
+            PresenceAccess::ManagedEntity => is_own,
+            PresenceAccess::Roster => {
+                is_own || {
+                    let book = self.books.upgrade().and_then(|books| books.at_hand(session.jid.as_bare_str()));
+                    book.is_some_and(|book| book.is_seen_at(one.host.domain()))
+                }
+            }
+        }
+    }
+}
+
+/// Asks contacts elsewhere of those accounts of `host` that are here for their presence, each once. What they answer is
+/// told like all they say.
+async fn look_afar(announcer: &Announcer, router: &Router, host: &BareJid) {
+    let mut asked: HashSet<Jid> = HashSet::new();
+    let mut accounts: HashSet<BareJid> = HashSet::new();
+    for session in router.sessions.all() {
+        let account = session.jid.bare();
+        if account.domain() != host.domain() || session.priority().is_none() || !accounts.insert(account.clone()) {
+            continue;
+        }
+        let wanted = |contact: &Jid| asked.len() < ASKED_MAX && asked.insert(contact.clone());
+        if let Err(error) = announcer.look_afar(&account, wanted).await {
+            tracing::error!(%account, %error, "contacts elsewhere are not asked for their presence");
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -190,20 +234,21 @@ impl Listener for Privileges {
         let message = advertise::message(&one.host, domain, &one.rules, &self.ids.id());
         // What it was told before, it may have forgotten.
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let (wants_presence, host, domain) =
-            (one.rules.presence != PresenceAccess::None, one.host.clone(), domain.to_owned());
+        let seen: Vec<Arc<Session>> =
+            router.sessions.all().into_iter().filter(|session| self.may_see(one, session)).collect();
+        let wants_afar = one.rules.presence == PresenceAccess::Roster;
+        let (announcer, host, domain) = (Arc::clone(&self.announcer), one.host.clone(), domain.to_owned());
         Pending::later(async move {
             if let Some(message) = message {
                 router.relay(&domain, message).await;
             }
             // "If a privileged entity is connected after first presence stanzas have been received, the server MUST send
             // it all" (section 7).
-            if wants_presence {
-                for session in router.sessions.all() {
-                    if session.jid.domain() == host.domain() {
-                        tell_presence(&router, &domain, &session, true);
-                    }
-                }
+            for session in seen {
+                tell_presence(&router, &domain, &session, true);
+            }
+            if wants_afar {
+                look_afar(&announcer, &router, &host).await;
             }
         })
     }

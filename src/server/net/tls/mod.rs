@@ -4,7 +4,8 @@
 //! RFC 6120 section 5, RFC 7590, XEP-0368 (ALPN) and what channel binding needs: `tls-exporter` (RFC 9266) and
 //! `tls-server-end-point` (RFC 5929). TLS 1.2 and 1.3; 1.2 only with the extended master secret (RFC 7627), without
 //! which its exporter binds nothing. The host is chosen before the handshake goes on, so a connection knows exactly
-//! which certificate it has shown, also while certificates are being replaced. Clients show no certificates.
+//! which certificate it has shown, also while certificates are being replaced. Clients are asked for one only where it may
+//! be of use to somebody, and what they show is not judged here.
 
 mod servers;
 
@@ -14,8 +15,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ProtocolVersion, ServerConfig};
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -46,9 +49,29 @@ pub enum Start {
 #[derive(Debug)]
 struct Shown {
     certificate: Certificate,
+    /// For clients that are not asked for a certificate.
+    silent: Clients,
+    /// For those that are.
+    asking: Clients,
+    servers: servers::Servers,
+}
+
+/// Configurations towards clients.
+#[derive(Debug)]
+struct Clients {
     starttls: Arc<ServerConfig>,
     direct: Arc<ServerConfig>,
-    servers: servers::Servers,
+}
+
+/// A client that has done its handshake.
+#[derive(Debug)]
+pub struct Accepted<IO> {
+    /// The encrypted stream.
+    pub stream: TlsStream<IO>,
+    /// What the handshake tells about the channel. No certificate is among it: that is for whoever judges the chain.
+    pub facts: TlsFacts,
+    /// The client's certificate and what it sent with it. Nothing, where it was not asked or has none.
+    pub chain: Vec<CertificateDer<'static>>,
 }
 
 /// TLS for all hosts of a server. Shared by its listeners.
@@ -132,7 +155,8 @@ impl Tls {
     }
 
     /// Does the handshake on an accepted connection. `addressed` is the host the stream was for until now, if there was
-    /// one: not every client asks for a name. The caller sets the deadline.
+    /// one: not every client asks for a name. Where the client `is_asked` for a certificate it may show any, or none. The
+    /// caller sets the deadline.
     ///
     /// # Errors
     /// Whatever ends the handshake; the alert has then been sent as far as the wire allows.
@@ -141,7 +165,8 @@ impl Tls {
         wire: IO,
         start: Start,
         addressed: Option<&str>,
-    ) -> io::Result<(TlsStream<IO>, TlsFacts)>
+        is_asked: bool,
+    ) -> io::Result<Accepted<IO>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -149,9 +174,10 @@ impl Tls {
         let shown = self
             .choose(handshake.client_hello().server_name(), addressed)
             .ok_or_else(|| io::Error::other("no host has a certificate"))?;
+        let clients = if is_asked { &shown.asking } else { &shown.silent };
         let config = match start {
-            Start::StartTls => Arc::clone(&shown.starttls),
-            Start::Direct => Arc::clone(&shown.direct),
+            Start::StartTls => Arc::clone(&clients.starttls),
+            Start::Direct => Arc::clone(&clients.direct),
         };
         let stream = handshake
             .into_stream_with(config, |connection| connection.set_buffer_limit(Some(TLS_OUTPUT_BYTES_MAX)))
@@ -164,7 +190,8 @@ impl Tls {
         };
         let server_end_point = shown.certificate.server_end_point.clone();
         let facts = TlsFacts { exporter, server_end_point, version, client_certificate: None };
-        Ok((stream, facts))
+        let chain = servers::chain(connection);
+        Ok(Accepted { stream, facts, chain })
     }
 }
 
@@ -173,21 +200,36 @@ fn shown(certificate: Certificate, provider: &Arc<CryptoProvider>) -> Result<Sho
         file: certificate.file.clone(),
         message: format!("cannot be used for TLS: {error}"),
     };
-    let resolver = SingleCertAndKey::from(Arc::clone(&certificate.certified));
-    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(resolver));
-    config.require_ems = true;
-    // Resumption without state of ours: tickets under keys that change every few hours. One is enough for a client
-    // that holds one connection, and each costs an encryption at login.
-    config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(unusable)?;
-    config.send_tls13_tickets = 1;
-    let mut direct = config.clone();
-    direct.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
+    let silent = Clients::new(&certificate, provider, None).map_err(unusable)?;
+    let asking = Clients::new(&certificate, provider, Some(servers::anyone(provider))).map_err(unusable)?;
     let servers = servers::Servers::new(&certificate, provider).map_err(unusable)?;
-    Ok(Shown { starttls: Arc::new(config), direct: Arc::new(direct), servers, certificate })
+    Ok(Shown { silent, asking, servers, certificate })
+}
+
+impl Clients {
+    /// With `judge`, clients are asked for a certificate.
+    fn new(
+        certificate: &Certificate,
+        provider: &Arc<CryptoProvider>,
+        judge: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<Self, rustls::Error> {
+        let resolver = SingleCertAndKey::from(Arc::clone(&certificate.certified));
+        let config = ServerConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions()?;
+        let config = match judge {
+            Some(judge) => config.with_client_cert_verifier(judge),
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_cert_resolver(Arc::new(resolver));
+        config.require_ems = true;
+        // Resumption without state of ours: tickets under keys that change every few hours. One is enough for a client
+        // that holds one connection, and each costs an encryption at login. A ticket remembers the certificate that was
+        // shown; the keys are not those of connections where none was asked for, so that it will be asked for again.
+        config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+        config.send_tls13_tickets = 1;
+        let mut direct = config.clone();
+        direct.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
+        Ok(Self { starttls: Arc::new(config), direct: Arc::new(direct) })
+    }
 }
 
 #[cfg(test)]

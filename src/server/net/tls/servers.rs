@@ -152,9 +152,14 @@ fn facts(connection: &CommonState, exporter: Option<Vec<u8>>, server_end_point: 
     }
 }
 
-fn chain(connection: &CommonState) -> Vec<CertificateDer<'static>> {
+pub(super) fn chain(connection: &CommonState) -> Vec<CertificateDer<'static>> {
     let shown = connection.peer_certificates().unwrap_or_default();
     shown.iter().take(CHAIN_MAX).map(|certificate| certificate.clone().into_owned()).collect()
+}
+
+/// Who takes whatever certificate a client shows, or none.
+pub(super) fn anyone(provider: &Arc<CryptoProvider>) -> Arc<dyn ClientCertVerifier> {
+    Arc::new(Unjudged(Arc::clone(provider)))
 }
 
 /// Takes any certificate whose key made the handshake's signature.

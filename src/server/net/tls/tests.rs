@@ -90,8 +90,8 @@ async fn meet(tls: &Tls, start: Start, config: rustls::ClientConfig, name: &'sta
     let (near, far) = tokio::io::duplex(4096);
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let connect = connector.connect(ServerName::try_from(name).unwrap(), near);
-    let (served, connected) = tokio::join!(tls.accept(far, start, None), connect);
-    let ((_, facts), stream) = (served?, connected?);
+    let (served, connected) = tokio::join!(tls.accept(far, start, None, false), connect);
+    let (Accepted { facts, .. }, stream) = (served?, connected?);
     let (_, connection) = stream.get_ref();
     let leaf = connection.peer_certificates().unwrap()[0].to_vec();
     let exporter = connection.export_keying_material(vec![0_u8; 32], b"EXPORTER-Channel-Binding", Some(b"")).unwrap();

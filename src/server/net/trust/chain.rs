@@ -42,17 +42,23 @@ impl Roots {
         if roots.anchors.is_empty() && files.is_empty() {
             tracing::warn!("the system trusts no certificates, so none of another server will be; see `trust_roots`");
         }
+        roots.read(files, "trust_roots")?;
+        Ok(roots)
+    }
+
+    /// Adds those in `files`, which the configuration names in `option`.
+    pub(super) fn read(&mut self, files: &[PathBuf], option: &str) -> Result<(), String> {
         for file in files {
-            let wrong = |why: &dyn std::fmt::Display| format!("`trust_roots`: {}: {why}", file.display());
+            let wrong = |why: &dyn std::fmt::Display| format!("`{option}`: {}: {why}", file.display());
             let pem = read(file).map_err(|error| wrong(&error))?;
             let found = CertificateDer::pem_slice_iter(&pem)
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|error| wrong(&format_args!("not PEM certificates: {error}")))?;
-            if roots.add(found) == 0 {
+            if self.add(found) == 0 {
                 return Err(wrong(&"holds no certificate; expected -----BEGIN CERTIFICATE-----"));
             }
         }
-        Ok(roots)
+        Ok(())
     }
 
     /// Adds those that can be used and answers how many.

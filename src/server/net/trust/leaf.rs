@@ -8,6 +8,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::der_parser::asn1_rs::Any;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::x509::X509Name;
+use xmpp::Jid;
 
 use super::reason::Reason;
 use crate::net::seek;
@@ -90,6 +91,14 @@ impl Leaf {
                 head.eq_ignore_ascii_case(service) && tail.eq_ignore_ascii_case(&wanted.domain)
             }),
             Name::Xmpp(name) => seek::to_ascii(name).is_ok_and(|name| name == wanted.domain),
+        })
+    }
+
+    /// The addresses that are among its names.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Jid> + '_ {
+        self.names.iter().filter_map(|name| match name {
+            Name::Xmpp(name) => Jid::new(name).ok(),
+            Name::Dns(_) | Name::Srv(_) => None,
         })
     }
 

@@ -7,6 +7,7 @@
 //! Revocation is not looked at.
 
 mod chain;
+mod client;
 mod dane;
 mod leaf;
 mod posh;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 
+pub use client::{ClientCertificate, ClientRoots};
 pub use reason::{Reason, sentence};
 
 use self::chain::Roots;

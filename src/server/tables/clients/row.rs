@@ -4,6 +4,7 @@ use bytes::Bytes;
 use store::Fault;
 use xmpp::sasl::token::TokenMechanism;
 
+use super::super::certificates::Fingerprint;
 use super::super::row::{Reader, Writer};
 use crate::runtime::Timestamp;
 
@@ -23,12 +24,21 @@ pub struct Client {
     pub device: Box<str>,
     /// Whether it knew the account's password: the marker of that.
     pub password: Option<u64>,
-    /// Whether it has logged in with a certificate.
-    pub certificate: bool,
+    /// The certificate it has logged in with last, if it has.
+    pub certificate: Option<Shown>,
     /// The token it uses.
     pub used: Option<Issued>,
     /// The token it was given and has not used yet.
     pub given: Option<Issued>,
+}
+
+/// A certificate that a client has shown to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What it goes by.
+    pub fingerprint: Fingerprint,
+    /// When it ends.
+    pub until: Timestamp,
 }
 
 /// A token, but for the secret it is made from.
@@ -89,7 +99,7 @@ impl Client {
             software: Box::default(),
             device: Box::default(),
             password: None,
-            certificate: false,
+            certificate: None,
             used: None,
             given: None,
         }
@@ -103,7 +113,11 @@ impl Client {
             .text(&self.device)
             .u8(u8::from(self.password.is_some()))
             .u64(self.password.unwrap_or_default())
-            .u8(u8::from(self.certificate));
+            .u8(u8::from(self.certificate.is_some()));
+        let row = match &self.certificate {
+            Some(shown) => row.bytes(&shown.fingerprint).u64(shown.until),
+            None => row,
+        };
         let row = Issued::write(self.used.as_ref(), row);
         Issued::write(self.given.as_ref(), row).finish()
     }
@@ -114,7 +128,15 @@ impl Client {
         let (software, device) = (row.text()?, row.text()?);
         let has_password = row.u8()? == 1;
         let password = Some(row.u64()?).filter(|_| has_password);
-        let certificate = row.u8()? == 1;
+        let certificate = match row.u8()? {
+            0 => None,
+            _ => {
+                let fingerprint = row.bytes()?;
+                let fingerprint = fingerprint.first_chunk().copied();
+                let fingerprint = fingerprint.ok_or_else(|| Fault::new("a row of clients has a short hash"))?;
+                Some(Shown { fingerprint, until: row.u64()? })
+            }
+        };
         let used = Issued::read(&mut row)?;
         let given = Issued::read(&mut row)?;
         Ok(Self { first_seen, last_seen, software, device, password, certificate, used, given })

@@ -32,8 +32,8 @@ fn agent(id: &str) -> UserAgent {
 
 impl World {
     async fn enter(&self, id: &str, proof: Proof, wanted: Option<TokenMechanism>, now: u64) -> Option<String> {
-        let entered = self.clients.entered(&self.juliet, &agent(id), proof, wanted, now).await.unwrap();
-        entered.1.map(|token| token.secret)
+        let entered = self.clients.entered(&self.juliet, &agent(id), (proof, None), wanted, now).await.unwrap();
+        entered.token.map(|token| token.secret)
     }
 
     async fn check(
@@ -173,4 +173,29 @@ async fn names_and_resources_stay_and_tell_nothing() {
     assert!(!clients.resource(juliet, CLIENT, "a").contains("d4565fa7"));
     let other = BareJid::new("romeo@capulet.lit").unwrap();
     assert_ne!(clients.name(juliet, CLIENT), clients.name(&other, CLIENT), "accounts cannot be compared by it");
+}
+
+#[tokio::test]
+async fn a_token_got_with_a_certificate_ends_with_it() {
+    let world = world(Settings::default()).await;
+    let certificate = Certificate { fingerprint: [7; 32], until: 2 * DAY };
+    let external = (Proof::Mechanism(Mechanism::External), Some(certificate));
+    let wanted = Some(TokenMechanism::Exporter);
+    let enter =
+        async |how, wanted, now| world.clients.entered(&world.juliet, &agent(CLIENT), how, wanted, now).await.unwrap();
+    let entered = enter(external, wanted, 0).await;
+    assert_eq!(entered.certificate, Some(certificate));
+    let token = entered.token.unwrap().secret;
+    world.check(CLIENT, &token, None, false, 1).await.unwrap();
+    let by_token = Proof::Token { mechanism: TokenMechanism::Exporter, invalidate: false };
+    let entered = enter((by_token, None), wanted, DAY).await;
+    assert_eq!(entered.certificate, Some(certificate), "a token stands for what it was given for");
+    let another = entered.token.unwrap().secret;
+    assert_eq!(world.check(CLIENT, &another, None, false, 2 * DAY).await, Err(Failure::CredentialsExpired));
+
+    let third = enter(external, wanted, 0).await.token.unwrap().secret;
+    world.clients.distrust(&world.juliet, &[8; 32]).await.unwrap();
+    world.check(CLIENT, &third, None, false, 1).await.unwrap();
+    world.clients.distrust(&world.juliet, &[7; 32]).await.unwrap();
+    assert_eq!(world.check(CLIENT, &third, None, false, 1).await, Err(Failure::NotAuthorized));
 }

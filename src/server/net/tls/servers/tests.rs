@@ -54,7 +54,7 @@ async fn who_asks_for_no_name_is_shown_the_host_it_has_addressed() {
                 if is_server {
                     tls.accept_server(far, Start::StartTls, addressed).await.map(|_| ())
                 } else {
-                    tls.accept(far, Start::StartTls, addressed).await.map(|_| ())
+                    tls.accept(far, Start::StartTls, addressed, false).await.map(|_| ())
                 }
             };
             let (accepted, connected) = tokio::join!(accept, connector.connect(name.clone(), near));

@@ -18,13 +18,13 @@ mod text;
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use store::{Batch, CommitError, Fault, KeyReader, Page};
+use store::{Batch, Fault, KeyReader, Page};
 
 pub use self::search::Searched;
 use self::text::words;
 pub use self::text::{Query, TooLong, is_encrypted};
-use super::super::Table;
 use super::super::row::{Reader, Writer};
+use super::super::{Table, fault};
 use super::{Entry, FORMAT, Ledger, Ledgers, Place, WHAT, bare, between, rows_prefix};
 
 /// Messages in a segment; fewer if they have many words.
@@ -240,13 +240,6 @@ impl<T: Send + 'static> Ledgers<T> {
             }
         }
         Ok(())
-    }
-}
-
-fn fault(error: CommitError) -> Fault {
-    match error {
-        CommitError::Fault(fault) => fault,
-        other => Fault::new(other.to_string()),
     }
 }
 

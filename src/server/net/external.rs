@@ -1,0 +1,148 @@
+//! SASL EXTERNAL for clients: who a client is by the certificate it has shown in TLS (XEP-0178 section 2, XEP-0257).
+//!
+//! A certificate is worth something when an account has registered it, or when it names accounts of ours and an authority
+//! vouches for that which the administrator has named for clients. EXTERNAL is offered for no other, so that a client with a
+//! certificate for other purposes logs in as any other does. It is looked at again when it is used.
+
+use rustls_pki_types::CertificateDer;
+use xmpp::sasl::Failure;
+use xmpp::{BareJid, FullJid, Jid};
+
+use super::negotiate::unavailable;
+use super::trust::ClientCertificate;
+use crate::house::House;
+use crate::tables::clients::Certificate;
+
+/// Accounts looked at that have registered one and the same certificate, where nothing says which is meant.
+const OWNERS_MAX: usize = 8;
+
+/// A certificate that is worth something.
+#[derive(Debug)]
+pub(super) struct Shown {
+    certificate: ClientCertificate,
+    is_vouched_for: bool,
+}
+
+/// Who a client is.
+#[derive(Debug)]
+pub(super) struct Certified {
+    pub(super) account: BareJid,
+    /// The only resource it may have, if its certificate names one.
+    pub(super) resource: Option<FullJid>,
+    /// What has let it in.
+    pub(super) certificate: Certificate,
+}
+
+impl Certified {
+    /// Whether the client may not have the resource of `jid`.
+    pub(super) fn forbids(&self, jid: &FullJid) -> bool {
+        self.resource.as_ref().is_some_and(|only| only != jid)
+    }
+}
+
+/// Whether clients are to be asked for certificates.
+pub(super) fn asks(house: &House) -> bool {
+    house.config.c2s.client_certificates && (house.certificates.is_any() || !house.client_roots.is_empty())
+}
+
+/// What a client has shown, if it is worth something.
+pub(super) async fn judge(house: &House, chain: &[CertificateDer<'_>]) -> Option<Shown> {
+    let certificate = ClientCertificate::read(chain.first()?)?;
+    let now = house.clock.now();
+    if !certificate.is_in_time(now) {
+        return None;
+    }
+    let is_ours = |jid: &Jid| house.router.hosts().any(|host| host == jid.domain());
+    let is_vouched_for =
+        certificate.addresses.iter().any(is_ours) && house.client_roots.vouch(&certificate, chain, now);
+    let shown = Shown { certificate, is_vouched_for };
+    if shown.is_vouched_for {
+        return Some(shown);
+    }
+    let owners = house.certificates.owners(&shown.certificate.fingerprint, 1).await;
+    match owners {
+        Ok(owners) => Some(shown).filter(|_| !owners.is_empty()),
+        Err(fault) => {
+            tracing::error!(%fault, "cannot look up a certificate");
+            None
+        }
+    }
+}
+
+/// Who a client is that wants to be `authzid`, on a stream to `domain` that says it is `from` somebody.
+///
+/// # Errors
+/// When the certificate is none of those, or does not say which of several.
+pub(super) async fn identify(
+    house: &House,
+    shown: &Shown,
+    domain: &str,
+    authzid: Option<&Jid>,
+    from: Option<&BareJid>,
+) -> Result<Certified, Failure> {
+    let certificate = &shown.certificate;
+    if !certificate.is_in_time(house.clock.now()) {
+        return Err(Failure::CredentialsExpired);
+    }
+    let named = authzid.map(Jid::to_bare).or_else(|| from.cloned());
+    let account = match named {
+        Some(named)
+            if named.localpart().is_some() && named.domain() == domain && is_of(house, shown, &named).await? =>
+        {
+            named
+        }
+        Some(_) => return Err(Failure::InvalidAuthzid),
+        None => only(house, shown, domain).await?,
+    };
+    if !house.accounts.exists(&account).await.map_err(|fault| unavailable(&fault))? {
+        return Err(Failure::NotAuthorized);
+    }
+    if house.accounts.is_disabled(&account) {
+        return Err(Failure::AccountDisabled);
+    }
+    // XEP-0257 section "SASL EXTERNAL": a full address, named alone or asked for, is the only one.
+    let full = |jid: &Jid| jid.to_full().filter(|full| full.bare() == account);
+    let resource = match (authzid.and_then(full), certificate.addresses.as_slice()) {
+        (Some(wanted), names) if names.iter().any(|name| full(name).is_some_and(|name| name == wanted)) => Some(wanted),
+        (Some(_), _) => return Err(Failure::InvalidAuthzid),
+        (None, [name]) => full(name),
+        (None, _) => None,
+    };
+    let certificate = Certificate { fingerprint: certificate.fingerprint, until: certificate.until() };
+    Ok(Certified { account, resource, certificate })
+}
+
+/// Whether the certificate is one of `account`.
+async fn is_of(house: &House, shown: &Shown, account: &BareJid) -> Result<bool, Failure> {
+    let is_named = shown.certificate.addresses.iter().any(|jid| jid.to_bare() == *account);
+    if is_named && shown.is_vouched_for {
+        return Ok(true);
+    }
+    let found = house.certificates.find(account, &shown.certificate.fingerprint).await;
+    found.map(|found| found.is_some()).map_err(|fault| unavailable(&fault))
+}
+
+/// The only account of `domain` that the certificate is one of; of several, the only one that it names.
+async fn only(house: &House, shown: &Shown, domain: &str) -> Result<BareJid, Failure> {
+    let certificate = &shown.certificate;
+    let named: Vec<BareJid> = certificate.addresses.iter().map(Jid::to_bare).collect();
+    let owners = house.certificates.owners(&certificate.fingerprint, OWNERS_MAX).await;
+    let mut all = owners.map_err(|fault| unavailable(&fault))?;
+    if shown.is_vouched_for {
+        all.extend(named.iter().cloned());
+    }
+    all.retain(|account| account.domain() == domain && account.localpart().is_some());
+    all.sort_unstable();
+    all.dedup();
+    if all.len() > 1 {
+        let of_these: Vec<BareJid> = all.iter().filter(|account| named.contains(account)).cloned().collect();
+        if let [only] = of_these.as_slice() {
+            return Ok(only.clone());
+        }
+    }
+    match all.as_slice() {
+        [] => Err(Failure::NotAuthorized),
+        [only] => Ok(only.clone()),
+        _ => Err(Failure::InvalidAuthzid),
+    }
+}

@@ -1,0 +1,371 @@
+//! Clients that log in with certificates: which are asked for one, whom one lets in, and what ends with it (XEP-0257,
+//! XEP-0178 section 2). Whole logins over TLS on pipes, with certificates made here.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chirrup::config::Config;
+use chirrup::house::{House, World};
+use chirrup::net::c2s::Door;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, OtherNameValue, SanType, date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use xmpp::BareJid;
+
+use crate::stage::actor::{Actor, Heard, LoginError, Sasl2, Security};
+use crate::stage::frames::Frame;
+use crate::stage::peer;
+
+const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+const CLIENT: &str = "d4565fa7-4d72-4749-b3d3-740edbf87770";
+/// id-on-xmppAddr.
+const XMPP_ADDR: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 8, 5];
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+/// A certificate and its key.
+struct Made {
+    der: CertificateDer<'static>,
+    key: KeyPair,
+}
+
+impl Made {
+    /// For these addresses, signed by an authority or by itself.
+    fn new(addresses: &[&str], by: Option<&Authority>, years: (i32, i32)) -> Self {
+        let mut params = CertificateParams::default();
+        let name = |address: &&str| {
+            SanType::OtherName((XMPP_ADDR.to_vec(), OtherNameValue::Utf8String((*address).to_owned())))
+        };
+        params.subject_alt_names = addresses.iter().map(name).collect();
+        (params.not_before, params.not_after) = (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
+        let key = KeyPair::generate().unwrap();
+        let made = match by {
+            Some(authority) => params.signed_by(&key, authority).unwrap(),
+            None => params.self_signed(&key).unwrap(),
+        };
+        Self { der: made.der().clone(), key }
+    }
+
+    fn own() -> Self {
+        Self::new(&[], None, (2020, 2120))
+    }
+
+    fn append(&self, name: &str, beside: &str) -> String {
+        let der = STANDARD.encode(&self.der);
+        format!(
+            "<iq type='set' id='append'><append xmlns='urn:xmpp:saslcert:1'><name>{name}</name>{beside}\
+             <x509cert>{der}</x509cert></append></iq>"
+        )
+    }
+}
+
+fn authority() -> Authority {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A house, and where its files are.
+struct Stage {
+    house: Arc<House>,
+    folder: std::path::PathBuf,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+impl Stage {
+    async fn build(name: &str, trusted: Option<&Authority>) -> Self {
+        let folder = std::env::temp_dir().join(format!("chirrup-certificates-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut roots = String::new();
+        if let Some(trusted) = trusted {
+            let file = folder.join("clients.pem");
+            std::fs::write(&file, trusted.pem()).unwrap();
+            roots = format!("client_certificate_roots = [{:?}]\n", file.display().to_string());
+        }
+        let text = format!(
+            "data_directory = {:?}\n[[host]]\ndomain = \"localhost\"\n[c2s]\n{roots}[store]\nengine = \"memory\"\n",
+            folder.display().to_string()
+        );
+        let config = Config::parse(&text, None).unwrap();
+        let house = House::build(config, World::alone()).await.unwrap();
+        for account in ["juliet@localhost", "romeo@localhost"] {
+            house.accounts.create(&BareJid::new(account).unwrap(), "secret", 0).await.unwrap();
+        }
+        Self { house, folder }
+    }
+
+    /// A client that has done TLS, if it got so far.
+    async fn dial(&self, shown: Option<&Made>) -> Actor {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        tokio::spawn(Arc::clone(&self.house).attach(Box::new(theirs), Door::DirectTls, peer));
+        let identity = shown.map(|made| {
+            let key = PrivateKeyDer::Pkcs8(made.key.serialize_der().into());
+            (vec![made.der.clone()], key)
+        });
+        let wire = peer::secure_as(Box::new(ours), "localhost", identity).await.unwrap();
+        Actor::enter(wire, "localhost", Security::Plain).await.unwrap()
+    }
+
+    /// One of juliet's clients that knows the password.
+    async fn juliet(&self) -> Actor {
+        let mut actor = self.dial(None).await;
+        actor.authenticate("juliet", "secret", None).await.unwrap();
+        actor.bind(Some("balcony")).await.unwrap();
+        actor
+    }
+}
+
+async fn next(actor: &mut Actor) -> String {
+    match actor.hear(Duration::from_secs(5)).await.unwrap() {
+        Heard::Frame(Frame::Element(element)) => String::from(&element),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn ask(actor: &mut Actor, iq: &str) -> String {
+    actor.write(iq.as_bytes()).await.unwrap();
+    next(actor).await
+}
+
+async fn ends(actor: &mut Actor) -> bool {
+    loop {
+        match actor.hear(Duration::from_secs(5)).await.unwrap() {
+            Heard::End => return true,
+            Heard::Frame(_) => {}
+            Heard::Silence => return false,
+        }
+    }
+}
+
+const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
+    xmlns:stream='http://etherx.jabber.org/streams' to='localhost' version='1.0'>";
+
+/// Whether EXTERNAL is offered.
+async fn offers(actor: &mut Actor) -> bool {
+    actor.write(HEADER.as_bytes()).await.unwrap();
+    let features = actor.features().await.unwrap();
+    let classic = features.get_child("mechanisms", SASL).unwrap();
+    let sasl2 = features.get_child("authentication", "urn:xmpp:sasl:2").unwrap();
+    let [classic, sasl2] = [classic, sasl2].map(|list| list.children().any(|one| one.text() == "EXTERNAL"));
+    assert_eq!(classic, sasl2);
+    classic
+}
+
+/// Logs in with EXTERNAL as RFC 6120 has it. What was said instead of success is given back.
+async fn external(actor: &mut Actor, authzid: &str) -> Result<(), String> {
+    if !offers(actor).await {
+        return Err("not offered".to_owned());
+    }
+    let message = if authzid.is_empty() { "=".to_owned() } else { STANDARD.encode(authzid) };
+    let answer = ask(actor, &format!("<auth xmlns='{SASL}' mechanism='EXTERNAL'>{message}</auth>")).await;
+    if !answer.contains("<success") {
+        return Err(answer);
+    }
+    actor.write(HEADER.as_bytes()).await.unwrap();
+    actor.features().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registered_certificate_lets_in_until_it_is_disabled() {
+    let stage = Stage::build("registered", None).await;
+    let (phone, other) = (Made::own(), Made::own());
+    let mut juliet = stage.juliet().await;
+    assert!(!offers(&mut stage.dial(Some(&phone)).await).await, "nobody has registered any, so nobody is asked");
+    assert!(ask(&mut juliet, &phone.append("Phone", "")).await.contains("result"));
+
+    assert!(!offers(&mut stage.dial(None).await).await);
+    assert!(!offers(&mut stage.dial(Some(&other)).await).await);
+    stage.dial(None).await.authenticate("juliet", "secret", None).await.unwrap();
+    stage.dial(Some(&other)).await.authenticate("juliet", "secret", None).await.unwrap();
+
+    for authzid in ["", "juliet@localhost"] {
+        let mut actor = stage.dial(Some(&phone)).await;
+        external(&mut actor, authzid).await.unwrap();
+        actor.bind(Some("phone")).await.unwrap();
+        assert_eq!(actor.full_jid, "juliet@localhost/phone");
+    }
+    for authzid in ["romeo@localhost", "nobody@localhost", "juliet@elsewhere", "juliet@localhost/phone", "localhost"] {
+        let refused = external(&mut stage.dial(Some(&phone)).await, authzid).await.unwrap_err();
+        assert!(refused.contains("<invalid-authzid"), "{authzid}: {refused}");
+    }
+
+    let mut actor = stage.dial(Some(&phone)).await;
+    external(&mut actor, "").await.unwrap();
+    actor.bind(Some("phone")).await.unwrap();
+    let list = ask(&mut juliet, "<iq type='get' id='l'><items xmlns='urn:xmpp:saslcert:1'/></iq>").await;
+    assert!(list.contains("<resource>phone</resource>"), "{list}");
+    let disable = "<iq type='set' id='d'><disable xmlns='urn:xmpp:saslcert:1'><name>Phone</name></disable></iq>";
+    assert!(ask(&mut juliet, disable).await.contains("result"));
+    let ping = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>";
+    assert!(ask(&mut actor, ping).await.contains("result"), "whoever is here stays");
+    assert_eq!(external(&mut stage.dial(Some(&phone)).await, "").await.unwrap_err(), "not offered");
+}
+
+#[tokio::test]
+async fn whoever_came_with_a_revoked_certificate_goes_with_all_it_was_given() {
+    let stage = Stage::build("revoked", None).await;
+    let phone = Made::own();
+    let mut juliet = stage.juliet().await;
+    assert!(ask(&mut juliet, &phone.append("Phone", "")).await.contains("result"));
+    // By SASL2, with a resource and a token.
+    let mut actor = stage.dial(Some(&phone)).await;
+    actor.write(HEADER.as_bytes()).await.unwrap();
+    actor.features().await.unwrap();
+    let answer = ask(
+        &mut actor,
+        &format!(
+            "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='EXTERNAL'><initial-response>=</initial-response>\
+             <user-agent id='{CLIENT}'/><bind xmlns='urn:xmpp:bind:0'><tag>Phone</tag></bind>\
+             <request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-NONE'/></authenticate>"
+        ),
+    )
+    .await;
+    let token = answer.split_once("token=").unwrap().1.split(['"', '\'']).nth(1).unwrap().to_owned();
+    let by_token = Sasl2 {
+        client: Some(CLIENT),
+        token: Some(&token),
+        bind: Some("<tag>Phone</tag>"),
+        beside: "<fast xmlns='urn:xmpp:fast:0'/>",
+        behind: "",
+    };
+    let mut again = stage.dial(None).await;
+    again.log_in_with("juliet", "", &by_token).await.unwrap();
+    assert!(next(&mut again).await.contains("<success"));
+    assert!(ends(&mut actor).await, "its client has come back");
+    let clients = ask(&mut juliet, "<iq type='get' id='c'><list xmlns='urn:xmpp:cam:0'/></iq>").await;
+    assert!(clients.contains("EXTERNAL") && clients.contains("normal"), "{clients}");
+    // It knows no password, so it cannot change it.
+    let change = "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>juliet</username>\
+                  <password>new</password></query></iq>";
+    assert!(ask(&mut again, change).await.contains("<not-authorized"));
+
+    let revoke = "<iq type='set' id='r'><revoke xmlns='urn:xmpp:saslcert:1'><name>Phone</name></revoke></iq>";
+    assert!(ask(&mut juliet, revoke).await.contains("result"));
+    assert!(ends(&mut again).await, "the token stood for the certificate");
+    assert_eq!(external(&mut stage.dial(Some(&phone)).await, "").await.unwrap_err(), "not offered");
+    match stage.dial(None).await.log_in_with("juliet", "", &by_token).await {
+        Err(LoginError::Refused(answer)) => assert!(String::from(&*answer).contains("<not-authorized")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_bot_reads_the_list_and_changes_nothing() {
+    let stage = Stage::build("bot", None).await;
+    let (bot, other) = (Made::own(), Made::own());
+    let mut juliet = stage.juliet().await;
+    assert!(ask(&mut juliet, &bot.append("Bot", "<no-cert-management/>")).await.contains("result"));
+    let mut actor = stage.dial(Some(&bot)).await;
+    external(&mut actor, "").await.unwrap();
+    actor.bind(Some("bot")).await.unwrap();
+    let list = ask(&mut actor, "<iq type='get' id='l'><items xmlns='urn:xmpp:saslcert:1'/></iq>").await;
+    assert!(list.contains("<no-cert-management") && list.contains("Bot"), "{list}");
+    for iq in [
+        other.append("Other", ""),
+        "<iq type='set' id='d'><disable xmlns='urn:xmpp:saslcert:1'><name>Bot</name></disable></iq>".to_owned(),
+        "<iq type='set' id='r'><revoke xmlns='urn:xmpp:saslcert:1'><name>Bot</name></revoke></iq>".to_owned(),
+        "<iq type='set' id='r'><revoke xmlns='urn:xmpp:cam:0' id='x'/></iq>".to_owned(),
+    ] {
+        let answer = ask(&mut actor, &iq).await;
+        assert!(answer.contains("<forbidden"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_authority_vouches_for_the_addresses_it_has_signed() {
+    let (trusted, unknown) = (authority(), authority());
+    let stage = Stage::build("vouched", Some(&trusted)).await;
+    let years = (2020, 2120);
+    let made = |addresses: &[&str]| Made::new(addresses, Some(&trusted), years);
+
+    let one = made(&["juliet@localhost"]);
+    for (authzid, said) in [("", ""), ("juliet@localhost", ""), ("romeo@localhost", "<invalid-authzid")] {
+        let outcome = external(&mut stage.dial(Some(&one)).await, authzid).await;
+        assert!(outcome.as_ref().err().map_or("", |said| said).contains(said) && outcome.is_ok() == said.is_empty());
+    }
+    let two = made(&["juliet@localhost", "romeo@localhost"]);
+    for (authzid, said) in [("", "<invalid-authzid"), ("juliet@localhost", ""), ("romeo@localhost", "")] {
+        let outcome = external(&mut stage.dial(Some(&two)).await, authzid).await;
+        assert!(outcome.as_ref().err().map_or("", |said| said).contains(said) && outcome.is_ok() == said.is_empty());
+    }
+    let nobody = external(&mut stage.dial(Some(&made(&["nobody@localhost"]))).await, "").await.unwrap_err();
+    assert!(nobody.contains("<not-authorized"), "{nobody}");
+    for worthless in [
+        made(&["juliet@elsewhere"]),
+        made(&[]),
+        Made::new(&["juliet@localhost"], Some(&unknown), years),
+        Made::new(&["juliet@localhost"], None, years),
+        Made::new(&["juliet@localhost"], Some(&trusted), (2020, 2021)),
+        Made::new(&["juliet@localhost"], Some(&trusted), (2119, 2120)),
+    ] {
+        assert_eq!(external(&mut stage.dial(Some(&worthless)).await, "").await.unwrap_err(), "not offered");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_one_resource_is_for_no_other() {
+    let trusted = authority();
+    let stage = Stage::build("resource", Some(&trusted)).await;
+    let made = Made::new(&["juliet@localhost/balcony"], Some(&trusted), (2020, 2120));
+    let mut juliet = stage.juliet().await;
+    let mut actor = stage.dial(Some(&made)).await;
+    external(&mut actor, "").await.unwrap();
+    match actor.bind(Some("chamber")).await {
+        Err(LoginError::Refused(answer)) => assert!(String::from(&*answer).contains("<not-allowed")),
+        other => panic!("{other:?}"),
+    }
+    actor.bind(None).await.unwrap();
+    assert_eq!(actor.full_jid, "juliet@localhost/balcony");
+    assert!(ends(&mut juliet).await, "whoever had it goes");
+    let refused = external(&mut stage.dial(Some(&made)).await, "juliet@localhost/chamber").await.unwrap_err();
+    assert!(refused.contains("<invalid-authzid"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_of_this_account_is_not_taken() {
+    let stage = Stage::build("refused", None).await;
+    let mut juliet = stage.juliet().await;
+    let taken = Made::own();
+    assert!(ask(&mut juliet, &taken.append("Phone", "")).await.contains("result"));
+    let expired = Made::new(&[], None, (2020, 2021));
+    let romeos = Made::new(&["romeo@localhost"], None, (2020, 2120));
+    for (iq, said) in [
+        (taken.append("Tablet", ""), "<conflict"),
+        (Made::own().append("Phone", ""), "<conflict"),
+        (expired.append("Old", ""), "<not-acceptable"),
+        (romeos.append("Romeo's", ""), "<not-acceptable"),
+        (taken.append("", ""), "<bad-request"),
+        (taken.append(&"x".repeat(257), ""), "<bad-request"),
+    ] {
+        let answer = ask(&mut juliet, &iq).await;
+        assert!(answer.contains(said), "{said}: {answer}");
+    }
+    for (name, certificate, said) in [
+        ("A", STANDARD.encode("not X.509"), "<bad-request"),
+        ("B", "===".to_owned(), "<bad-request"),
+        ("C", STANDARD.encode([0; 16 * 1024 + 1]), "<not-acceptable"),
+        ("D", String::new(), "<bad-request"),
+    ] {
+        let iq = format!(
+            "<iq type='set' id='a'><append xmlns='urn:xmpp:saslcert:1'><name>{name}</name>\
+             <x509cert>{certificate}</x509cert></append></iq>"
+        );
+        let answer = ask(&mut juliet, &iq).await;
+        assert!(answer.contains(said), "{name}: {answer}");
+    }
+    for number in 1..16 {
+        assert!(ask(&mut juliet, &Made::own().append(&number.to_string(), "")).await.contains("result"));
+    }
+    assert!(ask(&mut juliet, &Made::own().append("one more", "")).await.contains("<resource-constraint"));
+}

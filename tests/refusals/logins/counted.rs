@@ -1,0 +1,199 @@
+//! What is counted, acknowledged and resumed (XEP-0198).
+
+use super::Act::{Cuts, Repeats, Says, Secures};
+use super::phrases::{LOGS_IN, OPENS, RETURNS, TYBALT};
+use super::{ROW, Row};
+
+pub const ROWS: &[Row] = &[
+    Row {
+        when: "more is acknowledged than was sent",
+        by: "XEP-0198 6",
+        does: &[Secures, OPENS, LOGS_IN, Says("<a xmlns='urn:xmpp:sm:3' h='4294967295'/>")],
+        told: &["stream error undefined-condition (handled-count-too-high)"],
+        ..ROW
+    },
+    Row {
+        when: "less is acknowledged than before",
+        by: "XEP-0198 4",
+        does: &[
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Says("<iq type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"),
+            Says("<a xmlns='urn:xmpp:sm:3' h='1'/>"),
+            Says("<a xmlns='urn:xmpp:sm:3' h='0'/>"),
+        ],
+        told: &["stream error undefined-condition (handled-count-too-high)"],
+        ..ROW
+    },
+    Row {
+        when: "an acknowledgement has no count, or one that is none",
+        by: "XEP-0198 4",
+        does: &[
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Says("<a xmlns='urn:xmpp:sm:3'/>"),
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Says("<a xmlns='urn:xmpp:sm:3' h='4294967296'/>"),
+        ],
+        told: &["stream error invalid-xml", "stream error invalid-xml"],
+        ..ROW
+    },
+    Row {
+        when: "stream management is enabled twice",
+        by: "XEP-0198 3",
+        does: &[Secures, OPENS, LOGS_IN, Says("<enable xmlns='urn:xmpp:sm:3'/>")],
+        told: &["failed unexpected-request", "stream error policy-violation"],
+        ..ROW
+    },
+    Row {
+        when: "it is enabled before there is a resource",
+        by: "XEP-0198 3",
+        does: &[Secures, OPENS, RETURNS, Says("<enable xmlns='urn:xmpp:sm:3'/>")],
+        told: &["failed unexpected-request"],
+        ..ROW
+    },
+    Row {
+        when: "a stream is resumed of which more was handled than was sent: the next try finds it as it was",
+        by: "XEP-0198 6",
+        does: &[
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Cuts,
+            Secures,
+            OPENS,
+            RETURNS,
+            Says(resume!("4294967295")),
+            Secures,
+            OPENS,
+            Says(authenticate!("PLAIN", "{romeo}", "<resume xmlns='urn:xmpp:sm:3' h='1' previd='{id}'/>")),
+            Secures,
+            OPENS,
+            RETURNS,
+            Says(resume!("0")),
+        ],
+        told: &[
+            "stream error undefined-condition (handled-count-too-high)",
+            "stream error undefined-condition (handled-count-too-high)",
+            "resumed",
+        ],
+        ..ROW
+    },
+    Row {
+        when: "a stream is resumed with counts that are none, and with identifiers of thousands of bytes",
+        by: "XEP-0198 5",
+        does: &[
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Cuts,
+            Secures,
+            OPENS,
+            RETURNS,
+            Says(resume!("-1")),
+            Says(resume!("4294967296")),
+            Says(resume!("")),
+            Says("<resume xmlns='urn:xmpp:sm:3' h='0'/>"),
+            Says("<resume xmlns='urn:xmpp:sm:3' h='0' previd='{long}'/>"),
+            Says(resume!("0")),
+        ],
+        told: &[
+            "failed bad-request",
+            "failed bad-request",
+            "failed bad-request",
+            "failed bad-request",
+            "failed item-not-found",
+            "resumed",
+        ],
+        ..ROW
+    },
+    Row {
+        when: "Tybalt resumes a stream of Romeo's: while it lives, and when it is lost; Romeo then does",
+        by: "XEP-0198 8",
+        does: &[
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Secures,
+            OPENS,
+            TYBALT,
+            Says(resume!("0")),
+            Secures,
+            OPENS,
+            Says(authenticate!("PLAIN", "{tybalt}", "<resume xmlns='urn:xmpp:sm:3' h='0' previd='{id}'/>")),
+            Secures,
+            OPENS,
+            RETURNS,
+            Says(resume!("0")),
+            Cuts,
+            Secures,
+            OPENS,
+            TYBALT,
+            Says(resume!("0")),
+            Secures,
+            OPENS,
+            RETURNS,
+            Says(resume!("0")),
+        ],
+        told: &[
+            "stream error conflict",
+            "failed item-not-found",
+            "failed item-not-found",
+            "resumed",
+            "failed item-not-found",
+            "resumed",
+        ],
+        ..ROW
+    },
+    Row {
+        when: "identifiers of streams are guessed, again and again",
+        by: "XEP-0198 8",
+        does: &[
+            Secures,
+            OPENS,
+            TYBALT,
+            Repeats(4, "<resume xmlns='urn:xmpp:sm:3' h='0' previd='1'/>"),
+            Says("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"),
+        ],
+        told: &["failed item-not-found", "failed item-not-found", "failed item-not-found", "failed item-not-found"],
+        ..ROW
+    },
+    Row {
+        when: "a stream is resumed from one that has a resource",
+        by: "XEP-0198 5",
+        does: &[Secures, OPENS, LOGS_IN, Says(resume!("0"))],
+        told: &["failed unexpected-request"],
+        ..ROW
+    },
+    Row {
+        when: "a stream is resumed that its client has closed",
+        by: "XEP-0198 5",
+        does: &[Secures, OPENS, LOGS_IN, Says("</stream:stream>"), Secures, OPENS, RETURNS, Says(resume!("0"))],
+        told: &["closed", "failed item-not-found"],
+        ..ROW
+    },
+    Row {
+        when: "two streams want the same one: the later has it",
+        by: "XEP-0198 5",
+        does: &[
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Cuts,
+            Secures,
+            OPENS,
+            RETURNS,
+            Says(resume!("0")),
+            Secures,
+            OPENS,
+            RETURNS,
+            Says(resume!("0")),
+        ],
+        told: &["resumed", "stream error conflict", "resumed"],
+        ..ROW
+    },
+];
