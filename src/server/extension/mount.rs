@@ -37,6 +37,8 @@ pub struct Service {
     pub host: Box<str>,
     /// For people.
     pub name: &'static str,
+    /// disco#info features of this one, beside those of all services.
+    pub features: &'static [&'static str],
 }
 
 /// A payload's name and namespace.

@@ -108,7 +108,9 @@ impl Disco {
                 answer = answer.append(child);
             }
         } else {
-            answer = describe(answer, wiring.service_identities.iter(), wiring.service_features.iter().copied());
+            let own = wiring.services.get(asked.to.domain()).map_or(&[][..], |service| service.features);
+            let features = wiring.service_features.iter().chain(own).copied();
+            answer = describe(answer, wiring.service_identities.iter(), features);
             for form in &wiring.service_forms {
                 answer = answer.append(form());
             }

@@ -95,9 +95,9 @@ impl Player {
         &self.secured
     }
 
-    /// The address bound.
+    /// The account's address.
     pub(super) fn address(&self) -> String {
-        self.client.jid().map(ToString::to_string).unwrap_or_default()
+        self.client.jid().map(|jid| jid.bare().to_string()).unwrap_or_default()
     }
 
     /// Sends an IQ with one child and waits for its result.

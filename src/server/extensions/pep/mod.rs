@@ -216,8 +216,6 @@ impl Extension for Pep {
         at.domain_form(Arc::new(move || discovery::limits_form(&limits, per_minute)));
         at.account_nodes(Arc::new(discovery::PepHandle(Arc::clone(&self))));
         self.mount_services(at);
-        at.feature(To::SERVICE, ns::TAGS);
-        at.feature(To::SERVICE, ns::DIRECTORY);
         at.forms(Arc::new(approval::Answers(Arc::clone(&self))));
         at.listener(Arc::new(last::Online(self)));
     }

@@ -57,13 +57,17 @@ pub(super) const EXAMPLE: &str = "[pubsub]\n\
     # have a hundred times as much. More is answered with resource-constraint. 0 is no bound.\n\
     items_per_minute_max = 60\n";
 
-/// The services there can be, and how they are called.
-const KINDS: [(&str, &str); 3] = [("pubsub", "Publish-Subscribe"), ("comments", "Comments"), ("spaces", "Spaces")];
+/// The services there can be, how they are called, and what one has that the others have not.
+const KINDS: [(&str, &str, &[&str]); 3] = [
+    ("pubsub", "Publish-Subscribe", &[ns::TAGS, ns::DIRECTORY]),
+    ("comments", "Comments", &[]),
+    ("spaces", "Spaces", &[]),
+];
 
 impl Default for Section {
     fn default() -> Self {
         Self {
-            services: KINDS.iter().map(|(label, _)| (*label).to_owned()).collect(),
+            services: KINDS.iter().map(|(label, ..)| (*label).to_owned()).collect(),
             create: Create::Local,
             nodes_per_creator_max: 10_000,
             items_per_creator_max: 1_000_000,
@@ -92,7 +96,7 @@ impl Hosting {
         let hosts: Vec<BareJid> = config.hosts.iter().filter_map(|host| BareJid::new(&host.domain).ok()).collect();
         let mut services = Vec::new();
         for label in &section.services {
-            let Some((_, name)) = KINDS.iter().find(|(known, _)| known == label) else {
+            let Some((_, name, features)) = KINDS.iter().find(|(known, ..)| known == label) else {
                 return Err(ConfigError::new(format!("`pubsub.services`: there is no `{label}`"))
                     .with_hint("choose from \"pubsub\", \"comments\" and \"spaces\""));
             };
@@ -101,7 +105,7 @@ impl Hosting {
                 let Some(domain) = BareJid::new(&domain).ok().filter(|domain| !hosts.contains(domain)) else {
                     continue;
                 };
-                services.push((domain, Service { host: host.domain().into(), name }));
+                services.push((domain, Service { host: host.domain().into(), name, features }));
             }
         }
         for (key, bound) in [
@@ -209,6 +213,11 @@ mod tests {
             "spaces.pubsub.a.example",
         ];
         assert_eq!(domains, expected);
+        // Hashtags and the directory are said to be where they are.
+        for (domain, service) in &hosting.services {
+            let keeps = service.features.contains(&xmpp::ns::TAGS) && service.features.contains(&xmpp::ns::DIRECTORY);
+            assert_eq!(keeps, hosting.keeps_tags(domain), "{domain}");
+        }
     }
 
     #[test]
