@@ -15,12 +15,14 @@ mod components;
 mod crowd;
 mod inbound;
 mod logins;
+mod montague;
 mod nodes;
 mod outbound;
 mod page;
 mod plays;
 mod posts;
 mod street;
+mod timelines;
 mod wire;
 
 use caller::Inbound;

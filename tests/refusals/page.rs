@@ -6,7 +6,7 @@ use super::caller::Inbound;
 use super::calling::{After, Outbound};
 use super::components::{self, Row};
 use super::plays::{self, Play};
-use super::{crowd, inbound, logins, nodes, outbound, posts};
+use super::{crowd, inbound, logins, nodes, outbound, posts, timelines};
 use crate::tidy;
 
 const INTRODUCTION: &str = "\
@@ -156,6 +156,19 @@ fn page() -> String {
             writeln!(page, "| {when}{} | {told} | {by} |", policy(added)).unwrap();
             count += 1;
         }
+    }
+    page.push_str(
+        "\n## What is tried with home timelines\n\nBy Juliet, whose timeline it is, and by `tybalt@montague.lit` and his server. \
+         What is in her timeline afterwards is part of each row, and how often his server is asked and told something.\n\n\
+         | when | who asks is told | his server is asked for items | by |\n|---|---|---|---|\n",
+    );
+    for timelines::Row { when, policy: configured, told, gets: (asked, _), by, .. } in timelines::ROWS {
+        let told: Vec<&str> = told.iter().map(|told| if told.is_empty() { "\u{2713}" } else { told }).collect();
+        let by = if *by == "timeline" { "[timeline](../xeps/chirrup-timeline.md)" } else { by };
+        let lines: Vec<&str> = configured.lines().filter(|line| !line.starts_with('[')).collect();
+        let asked = if *asked == 0 { String::new() } else { format!("\u{d7}{asked}") };
+        writeln!(page, "| {when}{} | {} | {asked} | {by} |", policy(&lines.join("\n")), joined(&told)).unwrap();
+        count += 1;
     }
     write!(page, "\n{count} rows.\n").unwrap();
     page

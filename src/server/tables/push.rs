@@ -74,6 +74,31 @@ impl Registrations {
         rows.into_iter().map(|(key, row)| Registration::read(&key, prefix.len(), row)).collect()
     }
 
+    /// The accounts of up to `rows_max` rows after a position, and the position behind them; `None` when there are no more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn accounts(
+        &self,
+        after: Option<Bytes>,
+        rows_max: usize,
+    ) -> Result<(Vec<Box<str>>, Option<Bytes>), Fault> {
+        let mut range = Table::PushServices.key().range();
+        if let Some(after) = after {
+            range = range.after(&after);
+        }
+        let rows = self.store.scan(range, Page::rows(rows_max)).await?;
+        let (is_complete, mut accounts, mut last) = (rows.is_complete, Vec::<Box<str>>::new(), None);
+        for (key, _) in rows {
+            let account: Box<str> = KeyReader::after(&key, 1).str()?.into();
+            if accounts.last() != Some(&account) {
+                accounts.push(account);
+            }
+            last = Some(key);
+        }
+        Ok((accounts, last.filter(|_| !is_complete)))
+    }
+
     /// Writes `enabled`, and deletes `dropped`. Durable when it resolves.
     ///
     /// # Errors

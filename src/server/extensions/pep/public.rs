@@ -154,6 +154,10 @@ impl Pep {
         is_public: bool,
     ) -> Result<pubsub::Reply, StanzaError> {
         let caller = Caller::new(account.into());
+        if home == account && request.node().is_some_and(|node| **node == *ns::TIMELINE) {
+            // A timeline in a timeline would be a loop.
+            return Err(Refusal::Unsupported("subscribe").to_error());
+        }
         if matches!(request, Request::Subscribe { .. }) {
             self.timeline.may_follow(account).await?;
         }

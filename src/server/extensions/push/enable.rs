@@ -64,6 +64,7 @@ impl Push {
             known.is_some_and(|known| is_covered(&known.registration, &registration))
         };
         if !is_written {
+            self.roll.put(jid.as_str());
             let changed = self.registrations.change(jid.as_str(), Some(&registration), &dropped).await;
             changed.map_err(|error| fault("push services", &error))?;
         }

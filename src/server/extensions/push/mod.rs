@@ -10,6 +10,7 @@
 mod device;
 mod enable;
 mod notification;
+mod roll;
 mod schedule;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,7 @@ use xmpp::limits::Limits;
 use xmpp::{BareJid, Stanza, ns};
 
 use self::device::{Device, Last};
+use self::roll::Roll;
 use self::schedule::Schedule;
 use super::blocking::Blocks;
 use super::messages::waking;
@@ -163,6 +165,7 @@ pub struct Push {
     clock: Arc<dyn Clock>,
     registrations: Registrations,
     accounts: Cache<Account>,
+    roll: Arc<Roll>,
     /// One account's services are counted and written in its turn.
     turns: Turns,
     settings: Settings,
@@ -193,6 +196,7 @@ impl Push {
             clock: Arc::clone(&kit.clock),
             registrations: Registrations::new(Arc::clone(&kit.store)),
             accounts: Cache::new(SERVICES_MAX, is_online),
+            roll: Arc::default(),
             turns: Turns::default(),
             settings,
             schedule: Arc::new(schedule),
@@ -200,6 +204,12 @@ impl Push {
         });
         if push.settings.enabled {
             start(work(Arc::downgrade(&push), bell));
+            let (roll, registrations) = (Arc::clone(&push.roll), push.registrations.clone());
+            start(async move {
+                if let Err(error) = roll.fill(&registrations).await {
+                    tracing::error!(%error, "who has push services cannot be read; it is looked for each time");
+                }
+            });
         }
         Ok(push)
     }
@@ -404,6 +414,9 @@ struct Ears(Arc<Push>);
 impl Listener for Ears {
     fn deserves_waking(&self, account: &BareJid, occasion: &Occasion<'_>) -> Pending<()> {
         let (push, kind) = (&self.0, occasion.kind);
+        if !push.roll.may_have(account.as_str()) {
+            return Pending::now(());
+        }
         let is_blocked = push.blocks.is_blocked_at_hand(account.as_str(), occasion.from);
         if let Some(known) = push.accounts.get(account.as_str()) {
             if is_blocked == Some(true) || !known.devices().iter().any(|device| device.wants(kind)) {
@@ -430,6 +443,9 @@ impl Listener for Ears {
 
     /// What was written to a stream that is lost, and not acknowledged, the device may not have seen.
     fn session_detached(&self, session: &Arc<Session>) -> Pending<()> {
+        if !self.0.roll.may_have(session.jid.as_bare_str()) {
+            return Pending::now(());
+        }
         let (push, session) = (Arc::clone(&self.0), Arc::clone(session));
         Pending::later(async move {
             if let Ok(account) = push.open(&session.jid.bare()).await {

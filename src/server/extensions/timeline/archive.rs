@@ -92,8 +92,9 @@ impl Timeline {
             return self.read(account, want).await.map_err(|error| fault("timelines", &error));
         };
         let mut found = Found { shown: Vec::new(), is_complete: true };
+        let mut sources = self.sources(account).await.map_err(|error| fault("timelines", &error))?;
         for place in ids {
-            let shown = self.entry(account, *place).await.map_err(|error| fault("timelines", &error))?;
+            let shown = self.entry(account, *place, &mut sources).await.map_err(|error| fault("timelines", &error))?;
             found.shown.push(shown.ok_or_else(StanzaError::item_not_found)?);
         }
         found.shown.retain(|shown| want.takes(&shown.place));

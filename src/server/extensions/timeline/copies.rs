@@ -18,6 +18,8 @@ use crate::tables::timeline::{Place, Timelines};
 
 /// Items kept of one node elsewhere.
 const ITEMS_MAX: u64 = 2_000;
+/// Bytes of an item's id, as everywhere (XEP-0060 section 12.12); what has a longer one is not taken.
+const ID_BYTES_MAX: usize = 1_023;
 
 /// An item as its service sent it.
 #[derive(Clone, Debug)]
@@ -128,7 +130,7 @@ impl Timeline {
         let mut entered = Vec::new();
         let mut last = None;
         let turnstile = entry.turnstile.lock().await;
-        for one in sent {
+        for one in sent.into_iter().filter(|one| one.id.len() <= ID_BYTES_MAX) {
             let Some((held, row)) = self.copied(account, entry).await? else { return Ok(entered) };
             if row.state != SubscriptionState::Subscribed {
                 return Ok(entered);

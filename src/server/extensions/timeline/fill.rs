@@ -30,6 +30,10 @@ const FOLLOWERS_MAX: usize = 20_000;
 /// Entries written for one node at once: of what is missing the newest, if it is for very many.
 const ENTRIES_MAX: usize = 50_000;
 
+/// Milliseconds after which nothing more is asked of a node this time: one that takes its time for each answer, and always
+/// has more, keeps nobody else waiting.
+const ASKING_MAX: u64 = 2 * 60_000;
+
 /// Milliseconds in which a node is not asked twice, but for who follows it only now.
 const LATELY: u64 = 60_000;
 
@@ -75,9 +79,10 @@ impl Timeline {
             // It was asked while this waited.
             return Ok(());
         }
+        let until = shared.now() + ASKING_MAX;
         let mut outcome = Outcome::Refused;
         for follower in followers.iter().take(TRIES_MAX) {
-            outcome = self.walk(follower, &entry, before.as_ref()).await?;
+            outcome = self.walk(follower, &entry, before.as_ref(), until).await?;
             if !matches!(outcome, Outcome::Refused) {
                 break;
             }
@@ -94,7 +99,10 @@ impl Timeline {
                 self.enter(&entry, &followers, found).await?;
             } else {
                 for follower in followers.iter().take(ASKED_FOR_MAX) {
-                    if let Outcome::Found(found, _) = self.walk(follower, &entry, before.as_ref()).await? {
+                    if shared.now() >= until {
+                        break;
+                    }
+                    if let Outcome::Found(found, _) = self.walk(follower, &entry, before.as_ref(), until).await? {
                         self.enter(&entry, std::slice::from_ref(follower), found).await?;
                     }
                 }
@@ -135,8 +143,14 @@ impl Timeline {
         Ok(followers)
     }
 
-    /// Walks back through a node in the name of one follower.
-    async fn walk(&self, account: &BareJid, entry: &Entry, before: Option<&Asked>) -> Result<Outcome, CommitError> {
+    /// Walks back through a node in the name of one follower; from `until` on no further page is asked for.
+    async fn walk(
+        &self,
+        account: &BareJid,
+        entry: &Entry,
+        before: Option<&Asked>,
+        until: u64,
+    ) -> Result<Outcome, CommitError> {
         // Who failed from the beginning was never answered.
         let seen = before.filter(|asked| asked.failures == 0 || !asked.seen.is_empty()).map(|asked| &*asked.seen);
         let mut walk = Walk::new(seen);
@@ -165,7 +179,7 @@ impl Timeline {
             for sent in &mut page {
                 here.push(self.same(entry, sent).await?);
             }
-            if !walk.take(page, here) {
+            if !walk.take(page, here) || self.feeder().shared().now() >= until {
                 break;
             }
         }

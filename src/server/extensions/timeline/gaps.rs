@@ -63,6 +63,8 @@ struct Inner {
     linked: HashMap<Box<str>, u64>,
     /// When it was last looked at what a reader follows.
     readers: HashMap<Box<str>, u64>,
+    /// When an account was last found to follow as many nodes as it may.
+    full: HashMap<Box<str>, u64>,
     /// Where the round goes on.
     cursor: Option<(Box<str>, Box<str>)>,
 }
@@ -109,6 +111,22 @@ impl Gaps {
         if linked.len() < REMEMBERED_MAX {
             linked.insert(domain.into(), now);
         }
+    }
+
+    /// An account was found at `now` to follow as many nodes as it may.
+    pub(super) fn found_full(&self, account: &BareJid, now: u64) {
+        let full = &mut self.inner().full;
+        if full.len() >= REMEMBERED_MAX {
+            full.retain(|_, at| *at + MINUTE > now);
+        }
+        if full.len() < REMEMBERED_MAX {
+            full.insert(account.as_str().into(), now);
+        }
+    }
+
+    /// Whether that was within this minute.
+    pub(super) fn is_full(&self, account: &BareJid, now: u64) -> bool {
+        self.inner().full.get(account.as_str()).is_some_and(|at| *at + MINUTE > now)
     }
 
     /// Whether it is to be looked at what this reader follows.

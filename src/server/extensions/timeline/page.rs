@@ -11,7 +11,7 @@ use xmpp::paging::{Page, Query, Start};
 use xmpp::{BareJid, Element, StanzaError, ns};
 
 use super::Timeline;
-use super::read::{Found, Shown, Want};
+use super::read::{Found, Shown, Sources, Want};
 use crate::extension::{Answer, Asked, Reply, fault};
 use crate::tables::timeline::Place;
 
@@ -72,8 +72,9 @@ impl Timeline {
         let found = match query {
             ItemsQuery::ByIds(ids) => {
                 let mut shown = Vec::new();
+                let mut sources = self.sources(account).await.map_err(broken)?;
                 for place in ids.iter().take(IDS_MAX).filter_map(|id| Place::parse(id)) {
-                    shown.extend(self.entry(account, place).await.map_err(broken)?);
+                    shown.extend(self.entry(account, place, &mut sources).await.map_err(broken)?);
                 }
                 return Ok(render(&shown, None));
             }
@@ -111,7 +112,12 @@ impl Timeline {
     }
 
     /// One entry, if it is there.
-    pub(super) async fn entry(&self, account: &BareJid, place: Place) -> Result<Option<Shown>, Fault> {
+    pub(super) async fn entry(
+        &self,
+        account: &BareJid,
+        place: Place,
+        sources: &mut Sources,
+    ) -> Result<Option<Shown>, Fault> {
         let (Some(sequence), true) = (place.sequence.checked_sub(1), place.time < u64::MAX) else { return Ok(None) };
         let want = Want {
             bound: Some(Place { sequence, ..place }),
@@ -120,7 +126,7 @@ impl Timeline {
             is_backwards: false,
             entries_max: 1,
         };
-        let Found { shown, .. } = self.read(account, want).await?;
+        let Found { shown, .. } = self.read_of(account, want, sources).await?;
         Ok(shown.into_iter().find(|shown| shown.place == place))
     }
 }

@@ -54,8 +54,11 @@ pub(super) struct Found {
     pub(super) is_complete: bool,
 }
 
+/// What an account follows, by what of a node is in places.
+pub(super) type Sources = HashMap<u64, Source>;
+
 /// A node that is followed, as it is for this reader now.
-struct Source {
+pub(super) struct Source {
     follow: Follow,
     node: Option<Readable>,
     is_known: bool,
@@ -84,12 +87,16 @@ enum Origin {
 impl Timeline {
     /// Reads a part of the timeline of `account`.
     pub(super) async fn read(&self, account: &BareJid, want: Want) -> Result<Found, Fault> {
+        self.read_of(account, want, &mut self.sources(account).await?).await
+    }
+
+    /// The same, for who reads several parts at once: whom the account follows is looked up once for all of them.
+    pub(super) async fn read_of(&self, account: &BareJid, want: Want, sources: &mut Sources) -> Result<Found, Fault> {
         self.feeder().ready().await?;
         let shared = self.feeder().shared();
         // Before anything is read: what comes later is behind it.
         let view = shared.arrivals().view(shared.now());
         let want = Want { times: (want.times.0, want.times.1.min(view.before)), ..want };
-        let mut sources = self.sources(account).await?;
         let mut streams = vec![Stream::new(Origin::Entries)];
         let mut landing = Stream::new(Origin::Landing);
         landing.waiting = view.landing.into_iter().filter(|place| want.takes(place)).collect();
@@ -108,14 +115,14 @@ impl Timeline {
                 streams.push(Stream::new(Origin::Node { readable, after, position: None }));
             }
         }
-        self.merge(account, &want, &mut sources, streams).await
+        self.merge(account, &want, sources, streams).await
     }
 
     async fn merge(
         &self,
         account: &BareJid,
         want: &Want,
-        sources: &mut HashMap<u64, Source>,
+        sources: &mut Sources,
         mut streams: Vec<Stream>,
     ) -> Result<Found, Fault> {
         let now = Timestamp(self.feeder().shared().now());
@@ -155,7 +162,7 @@ impl Timeline {
     }
 
     /// Whom the account follows, by what of them is in places.
-    async fn sources(&self, account: &BareJid) -> Result<HashMap<u64, Source>, Fault> {
+    pub(super) async fn sources(&self, account: &BareJid) -> Result<Sources, Fault> {
         let nodes = &self.feeder().shared().nodes;
         let mut sources = HashMap::new();
         let mut after: Option<Follow> = None;
@@ -242,7 +249,7 @@ impl Timeline {
     async fn show(
         &self,
         account: &BareJid,
-        sources: &mut HashMap<u64, Source>,
+        sources: &mut Sources,
         place: Place,
         now: Timestamp,
     ) -> Result<Option<Shown>, Fault> {

@@ -33,10 +33,13 @@ impl Timeline {
     pub(super) async fn adopt(&self, account: &BareJid, home: &BareJid, node: &str) -> Result<bool, Fault> {
         let is_served =
             |domain: &str| self.feeder().shared().router.upgrade().is_none_or(|router| router.serves(domain));
-        if is_served(home.domain())
-            || !self.lists(account, home, node).await?
-            || self.may_follow(account).await.is_err()
-        {
+        let now = self.feeder().shared().now();
+        // Who sends on and on does not have what is followed counted each time.
+        if is_served(home.domain()) || self.gaps.is_full(account, now) || !self.lists(account, home, node).await? {
+            return Ok(false);
+        }
+        if self.may_follow(account).await.is_err() {
+            self.gaps.found_full(account, now);
             return Ok(false);
         }
         self.settle(account, home, node, SubscriptionState::Subscribed).await;
