@@ -84,6 +84,9 @@ pub enum Audience {
     /// with `+notify` and [`crate::access::may_be_notified`] (XEP-0163 section 4). With `pubsub#presence_based_delivery`
     /// only who is known to be available. A resource that is told one way is not told the other.
     Subscribers,
+    /// Every extended subscription that hears of it ([`crate::extended`]), to the node and to those it is or was below of
+    /// or linked to, if the subscriber may read the node.
+    Extended,
     /// The owners: in an account the account itself, in a service whoever has the affiliation.
     Owners,
     /// This address alone.
@@ -105,6 +108,9 @@ pub enum Event {
     Deleted(Option<Box<str>>),
     /// The configuration changed.
     Configured,
+    /// Metadata changed: these fields, with their values. Of a node that has come to be below another, or linked to it,
+    /// all of them (XEP-0497 section 4.2.2).
+    Metadata(Vec<(&'static str, Vec<String>)>),
     /// A subscription changed.
     Subscription {
         /// Whose.

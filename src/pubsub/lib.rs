@@ -15,6 +15,7 @@ pub mod access;
 pub mod config;
 pub mod decide;
 pub mod decision;
+pub mod extended;
 pub mod model;
 pub mod options;
 pub mod order;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use xmpp::jid::{BareJid, Jid};
 
 use crate::config::NodeConfig;
+use crate::extended::Reach;
 use crate::time::Timestamp;
 
 /// The NodeID, unique within its home.
@@ -60,6 +61,8 @@ pub struct Tally {
     pub subscribers: u64,
     /// Addresses that hold more subscriptions than one: almost always none.
     pub multiples: u64,
+    /// Addresses that hold an extended subscription (XEP-0497) in the state `subscribed`: almost always none.
+    pub extended: u64,
     /// Affiliations of `owner`. In a [`Home::Account`] the account is one more, and is not counted.
     pub owners: u64,
     /// Affiliations of any kind that are stored.
@@ -231,6 +234,14 @@ pub struct Subscription {
     pub options: SubscriptionOptions,
 }
 
+impl Subscription {
+    /// Whether it is in force, and another than those of XEP-0060 (XEP-0497).
+    #[must_use]
+    pub fn is_extended(&self) -> bool {
+        self.state == SubscriptionState::Subscribed && self.options.reach.is_extended()
+    }
+}
+
 /// XEP-0060 section 6.3, the options we offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubscriptionOptions {
@@ -244,6 +255,8 @@ pub struct SubscriptionOptions {
     pub show: Option<Shows>,
     /// `{urn:chirrup:pubsub:options:0}deliver_payloads`: whether notifications have payloads; `None` for what the node says.
     pub has_payload: Option<bool>,
+    /// What it is about, and how far it reaches (XEP-0497).
+    pub reach: Reach,
 }
 
 /// Kinds of being available (RFC 6121 section 4.7.2.1): a set of [`Shows::WORDS`], the first being the lowest bit.
@@ -274,7 +287,14 @@ impl Shows {
 
 impl Default for SubscriptionOptions {
     fn default() -> Self {
-        Self { deliver: true, include_body: false, expire: None, show: None, has_payload: None }
+        Self {
+            deliver: true,
+            include_body: false,
+            expire: None,
+            show: None,
+            has_payload: None,
+            reach: Reach::default(),
+        }
     }
 }
 
@@ -293,6 +313,8 @@ pub struct Limits {
     pub items_per_node_max: u64,
     /// Subscriptions to one node.
     pub subscriptions_per_node_max: u64,
+    /// Addresses with extended subscriptions to one node (XEP-0497).
+    pub extended_per_node_max: u64,
     /// Affiliations with one node.
     pub affiliations_per_node_max: u64,
     /// Items, subscriptions, affiliations or nodes in one answer.
@@ -322,6 +344,7 @@ impl Default for Limits {
             items_per_creator_max: u64::MAX,
             items_per_node_max: 10_000_000,
             subscriptions_per_node_max: 1_000_000,
+            extended_per_node_max: 10_000,
             affiliations_per_node_max: 10_000,
             page_items_max: 100,
             sorted_items_max: 10_000,

@@ -1,5 +1,6 @@
 //! The options of a subscription (XEP-0060 sections 6.3 and 16.4.2): what a submitted form makes of them.
 
+use crate::extended::{DEPTH, Reach, TYPE};
 use crate::model::{Limits, Shows, SubscriptionOptions};
 use crate::refusal::Refusal;
 use crate::request::Values;
@@ -60,6 +61,18 @@ pub fn amended(
                     [one] if one.is_empty() => None,
                     _ => Some(bit()?),
                 }
+            }
+            TYPE => {
+                let why = || format!("{var}: expected some of: {}", Reach::WORDS.join(", "));
+                options.reach = options.reach.with_kinds(values).ok_or_else(|| Refusal::InvalidOptions(why()))?;
+            }
+            DEPTH => {
+                let depth = match values.as_slice() {
+                    [one] => options.reach.with_depth(one),
+                    _ => None,
+                };
+                let why = || format!("{var}: an integer is expected");
+                options.reach = depth.ok_or_else(|| Refusal::InvalidOptions(why()))?;
             }
             // Digests do not exist, and saying so is harmless.
             "pubsub#digest" if !bit()? => {}

@@ -144,6 +144,8 @@ pub const ORDER_BY: &str = "urn:xmpp:order-by:1";
 pub const COMPARE_AND_PUBLISH: &str = "urn:xmpp:pubsub:cap:0";
 /// XEP-0496: Pubsub Node Relationships.
 pub const RELATIONSHIPS: &str = "urn:xmpp:pubsub-relationships:0";
+/// XEP-0497: Pubsub Extended Subscriptions.
+pub const EXTENDED_SUBSCRIPTIONS: &str = "urn:xmpp:pubsub-ext-sub:0";
 /// XEP-0499: Pubsub Extended Discovery.
 pub const EXTENDED_DISCO: &str = "urn:xmpp:pubsub-ext-disco:0";
 /// XEP-0462: PubSub Type Filtering.

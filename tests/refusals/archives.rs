@@ -1,5 +1,5 @@
-//! What strangers try with archives of nodes, with orders, and with how nodes are related (XEP-0442, 0413, 0496, 0499,
-//! 0395): more rows of the table of nodes, in the same setting.
+//! What strangers try with archives of nodes, with orders, and with how nodes are related (XEP-0442, 0413, 0496, 0497,
+//! 0499, 0395): more rows of the table of nodes, in the same setting.
 
 use super::nodes::{BOTH, ROW, Row, SERVICE};
 
@@ -50,6 +50,20 @@ macro_rules! hers {
             "'><value>",
             $to,
             "</value></field></x></configure></pubsub></iq>"
+        )
+    };
+}
+macro_rules! reaching {
+    ($node:literal, $which:literal = $to:literal) => {
+        concat!(
+            "<iq type='set'><pubsub xmlns='http://jabber.org/protocol/pubsub'><subscribe node='",
+            $node,
+            "' jid='tybalt@montague.lit'/><options><x xmlns='jabber:x:data' type='submit'>\
+             <field var='{urn:xmpp:pubsub-ext-sub:0}",
+            $which,
+            "'><value>",
+            $to,
+            "</value></field></x></options></pubsub></iq>"
         )
     };
 }
@@ -245,6 +259,27 @@ pub const ROWS: &[Row] = &[
             "not-allowed closed-node",
         ],
         by: "XEP-0496 4.4",
+        ..ROW
+    },
+    Row {
+        when: "he subscribes to what is below a node which he may not read, or to what makes no sense",
+        asks: &[
+            reaching!("diary", "depth" = "-1"),
+            reaching!("attic", "depth" = "-1"),
+            reaching!("wall", "depth" = "all"),
+            reaching!("wall", "depth" = "99999999999999999999999999"),
+            reaching!("wall", "type" = "everything"),
+            reaching!("wall", "type" = "{long}"),
+        ],
+        told: &[
+            "not-allowed closed-node",
+            "item-not-found",
+            "bad-request invalid-options",
+            "bad-request invalid-options",
+            "bad-request invalid-options",
+            "bad-request invalid-options",
+        ],
+        by: "XEP-0497 3",
         ..ROW
     },
     Row {

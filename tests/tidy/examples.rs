@@ -12,7 +12,7 @@ use super::{generated, top};
 
 /// Specifications whose examples are walked through, and which of them concern a server. They are counted from the
 /// beginning of the specification.
-const WALKED: [(&str, RangeInclusive<u32>); 12] = [
+const WALKED: [(&str, RangeInclusive<u32>); 13] = [
     ("0060", 7..=215),
     ("0163", 1..=11),
     ("0277", 1..=11),
@@ -23,6 +23,7 @@ const WALKED: [(&str, RangeInclusive<u32>); 12] = [
     ("0470", 1..=8),
     ("0472", 1..=8),
     ("0496", 1..=6),
+    ("0497", 1..=9),
     ("0499", 1..=4),
     ("0501", 1..=2),
 ];

@@ -2,6 +2,7 @@
 
 use crate::config::{AccessModel, BadValue, Bound, IGNORED, NodeConfig, field};
 use crate::decision::{Audience, Change, Decision, Event, Reply};
+use crate::extended::updated;
 use crate::model::{Home, Limits};
 use crate::profile;
 use crate::refusal::Refusal;
@@ -39,6 +40,10 @@ pub(super) fn configure(view: &View, caller: &Caller, values: Option<&Values>) -
     // Section 8.2.5.3. The new configuration decides, since it is what the owner wants now.
     if config.notify_config {
         draft.tell(Audience::Subscribers, Event::Configured);
+    }
+    let fields = updated(Some(&node.config), &config);
+    if config.deliver_notifications && !fields.is_empty() {
+        draft.tell(Audience::Extended, Event::Metadata(fields));
     }
     draft.changes.push(Change::Configure(config));
     Ok(draft.finish(Reply::Empty))

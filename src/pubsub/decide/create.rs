@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::configure::{Unknown, apply};
-use crate::decision::{Change, Decision, Reply};
+use crate::decision::{Audience, Change, Decision, Event, Notice, Reply};
+use crate::extended::updated;
 use crate::model::{Affiliation, Home, Node, NodeName, Tally};
 use crate::refusal::Refusal;
 use crate::request::{Caller, Values, View};
@@ -33,8 +34,19 @@ pub(super) fn create(
             (&generated, Reply::Created(generated.clone()))
         }
     };
-    let (_, changes) = new_node(view, caller, name, config, Unknown::Ignored, now)?;
-    Ok(Decision { changes, reply, notices: Vec::new() })
+    let (node, changes) = new_node(view, caller, name, config, Unknown::Ignored, now)?;
+    Ok(Decision { changes, reply, notices: Vec::from_iter(appears(&node)) })
+}
+
+/// A new node is told of to who is subscribed to what is above it, if something is (XEP-0497 section 1).
+pub(super) fn appears(node: &Node) -> Option<Notice> {
+    let config = &node.config;
+    let is_related = config.parent.is_some() || config.link.is_some();
+    (is_related && config.deliver_notifications).then(|| Notice {
+        audience: Audience::Extended,
+        event: Event::Metadata(updated(None, config)),
+        version: node.tally.version,
+    })
 }
 
 /// The node, and the changes that make it. Used by publish as well, for automatic creation (section 7.1.4).

@@ -151,13 +151,14 @@ impl<'a> Draft<'a> {
         let Some((_, rows)) = self.subscribed.get_mut(at) else { return };
         let count = |rows: &[Subscription]| {
             let is_told = rows.iter().any(|one| one.state == SubscriptionState::Subscribed);
-            (u64::from(is_told), u64::from(rows.len() > 1))
+            (u64::from(is_told), u64::from(rows.len() > 1), u64::from(rows.iter().any(Subscription::is_extended)))
         };
         let before = count(rows);
         change(rows);
         let after = count(rows);
         self.tally.subscribers = self.tally.subscribers.saturating_add(after.0).saturating_sub(before.0);
         self.tally.multiples = self.tally.multiples.saturating_add(after.1).saturating_sub(before.1);
+        self.tally.extended = self.tally.extended.saturating_add(after.2).saturating_sub(before.2);
     }
 
     /// Counts an affiliation that changes.

@@ -116,13 +116,14 @@ fn publish_to_new(
         Err(Refusal::MayNotCreate) => return Err(Refusal::ItemNotFound),
         other => other?,
     };
+    let notices = Vec::from_iter(super::create::appears(&node));
     let Some(item) = checked(&node.config, name, item, view)? else {
-        return Ok(Decision { changes, reply: Reply::Published { node: name.clone(), id: None }, notices: Vec::new() });
+        return Ok(Decision { changes, reply: Reply::Published { node: name.clone(), id: None }, notices });
     };
     let (id, payload) = placed(view, name, &node.config, item);
     let item = Item { sequence: 1, id, publisher: caller.bare.clone(), published: now, updated: now, payload };
     let reply = Reply::Published { node: name.clone(), id: Some(item.id.clone()) };
-    let mut decision = Decision::reply(reply);
+    let mut decision = Decision { notices, ..Decision::reply(reply) };
     if keeps_items(&node.config) {
         node.tally.items = 1;
         node.tally.sequence = 1;

@@ -41,6 +41,9 @@ pub(super) fn subscribe(
         Some(wanted) => own.iter().find(|one| SubscriptionOptions { expire: wanted.expire, ..one.options } == wanted),
         None => own.first(),
     };
+    if let Some(wanted) = wanted {
+        check_extended(view, node, jid, wanted)?;
+    }
     let mut draft = Draft::new(node);
     let id = current.map_or(SubId(draft.tally.version), |one| one.id);
     let options = wanted.or(current.map(|one| one.options)).unwrap_or_default();
@@ -71,6 +74,13 @@ pub(super) fn subscribe(
     Ok(draft.finish(reply))
 }
 
+/// Those who hear of what is below a node are walked for each thing that happens there, so they have a bound of their own.
+fn check_extended(view: &View, node: &Node, jid: &Jid, options: SubscriptionOptions) -> Result<(), Refusal> {
+    let is_known = view.subscriptions.iter().any(|one| one.jid == *jid && one.is_extended());
+    let is_full = node.tally.extended >= view.limits.extended_per_node_max;
+    if options.reach.is_extended() && !is_known && is_full { Err(Refusal::TooManySubscriptions) } else { Ok(()) }
+}
+
 /// Adds or approves a subscription, and sends the last item if that is configured (section 6.1.7). `known` is what its
 /// address has now, and perhaps what others have.
 pub(super) fn add(draft: &mut Draft<'_>, known: &[Subscription], mut subscription: Subscription) {
@@ -81,6 +91,7 @@ pub(super) fn add(draft: &mut Draft<'_>, known: &[Subscription], mut subscriptio
         if config.send_last_published_item != SendLast::Never
             && config.deliver_notifications
             && subscription.options.deliver
+            && subscription.options.reach.has_items()
             && draft.node.tally.items > 0
         {
             draft.tell(Audience::One(subscription.jid.clone()), Event::LastItem);
@@ -141,6 +152,7 @@ pub(super) fn set_options(
 ) -> Result<Decision, Refusal> {
     let (node, current) = own(view, caller, jid, subid)?;
     let options = amended(current.options, values, &view.limits, now)?;
+    check_extended(view, node, jid, options)?;
     let mut draft = Draft::new(node);
     if options != current.options {
         put(&mut draft, view, Subscription { options, ..current.clone() });

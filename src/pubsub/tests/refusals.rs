@@ -208,7 +208,25 @@ fn every_refusal_is_provoked_and_says_what_it_must() {
     let mut full = world();
     full.limits.subscriptions_per_node_max = 0;
     let case = ("a full node", Refusal::TooManySubscriptions, Wait, C::PolicyViolation, Some("too-many-subscriptions"));
-    all.expect(full.ask(STRANGER, &subscribe(STRANGER)), case);
+    all.expect(full.ask(STRANGER, &subscribe(STRANGER)), case.clone());
+    // XEP-0497: those who look further have a bound of their own, and one that looks further already may go on.
+    let mut watched = world();
+    watched.limits.extended_per_node_max = 1;
+    let far = Some(form(&[("{urn:xmpp:pubsub-ext-sub:0}depth", "-1")]));
+    let reach = |who: &str| Request::Subscribe { node: name("node"), jid: jid(who), options: Clone::clone(&far) };
+    watched.ask(OWNER, &reach(OWNER)).unwrap();
+    watched.ask(STRANGER, &subscribe(STRANGER)).unwrap();
+    all.expect(watched.ask(STRANGER, &reach(STRANGER)), case.clone());
+    let set = |who: &str, depth| Request::SetOptions {
+        node: name("node"),
+        jid: jid(who),
+        subid: None,
+        options: form(&[("{urn:xmpp:pubsub-ext-sub:0}depth", depth)]),
+    };
+    all.expect(watched.ask(STRANGER, &set(STRANGER, "1")), case);
+    watched.ask(OWNER, &set(OWNER, "3")).unwrap();
+    watched.ask(OWNER, &set(OWNER, "0")).unwrap();
+    watched.ask(STRANGER, &set(STRANGER, "1")).unwrap();
     let case = (
         "no subscriptions here",
         Refusal::Unsupported("subscribe"),

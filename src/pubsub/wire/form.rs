@@ -5,7 +5,8 @@ use xmpp::form::{Field as FormField, FieldType, Form, FormType};
 use xmpp::jid::{BareJid, Jid};
 
 use crate::config::{FIELDS, Field, Kind, NodeConfig, field};
-use crate::model::{Home, Node, Shows, SubId, SubscriptionOptions};
+use crate::extended::{self, Reach};
+use crate::model::{Home, Node, Shows, SubId, SubscriptionOptions, TIES_MAX};
 use crate::options::DELIVER_PAYLOADS;
 use crate::refusal::Refusal;
 use crate::request::Values;
@@ -37,15 +38,18 @@ pub(super) fn values(parent: &Element, form_type: &str) -> Result<Option<Values>
     Ok(Some(Values(fields.collect())))
 }
 
-fn question(field: &Field, config: &NodeConfig, home: Home) -> FormField {
-    let type_ = match field.kind {
+fn field_type(kind: Kind) -> FieldType {
+    match kind {
         Kind::Boolean => FieldType::Boolean,
         Kind::Text => FieldType::TextSingle,
         Kind::One(_) => FieldType::ListSingle,
         Kind::Texts => FieldType::TextMulti,
         Kind::Jids => FieldType::JidMulti,
-    };
-    let mut shown = FormField::new(field.var, type_).label(field.label).values((field.get)(config));
+    }
+}
+
+fn question(field: &Field, config: &NodeConfig, home: Home) -> FormField {
+    let mut shown = FormField::new(field.var, field_type(field.kind)).label(field.label).values((field.get)(config));
     if let Kind::One(words) = field.kind {
         // A service has no roster (see `amend`), so it does not offer what needs one.
         let offers = |word: &&&str| {
@@ -99,6 +103,7 @@ pub fn metadata_form(node: &Node, owners: &[BareJid], publishers: &[BareJid]) ->
     form.with(FormField::new("pubsub#creator", FieldType::JidSingle).value(node.creator.to_string()))
         .with(text("pubsub#creation_date", node.created.to_string()))
         .with(text("pubsub#num_subscribers", node.tally.subscribers.to_string()))
+        .with(text(extended::MAX_DEPTH, TIES_MAX.to_string()))
         .with(jids("pubsub#owner", owners))
         .with(jids("pubsub#publisher", publishers))
         .to_element()
@@ -130,7 +135,30 @@ pub(super) fn options_form(options: SubscriptionOptions, form_type: FormType) ->
                 |field, word| if form_type == FormType::Form { field.option(word, None) } else { field },
             ),
         )
+        .with(
+            Reach::WORDS.into_iter().fold(
+                FormField::new(extended::TYPE, FieldType::ListMulti)
+                    .label("What to receive notifications of")
+                    .values(options.reach.words().map(str::to_owned)),
+                |field, word| if form_type == FormType::Form { field.option(word, None) } else { field },
+            ),
+        )
+        .with(
+            FormField::new(extended::DEPTH, FieldType::TextSingle)
+                .label("How many levels of nodes below this one to receive notifications of; all if negative")
+                .value(options.reach.depth().to_string()),
+        )
         .to_element()
+}
+
+/// What of a node's metadata has changed (XEP-0497 section 4.2.2).
+pub(super) fn updated_form(fields: &[(&'static str, Vec<String>)]) -> Element {
+    let mut form = Form::typed(FormType::Result, META_DATA);
+    for (var, values) in fields {
+        let type_ = field(var).map_or(FieldType::TextSingle, |field| field_type(field.kind));
+        form = form.with(FormField::new(var, type_).values(values.iter().cloned()));
+    }
+    form.to_element()
 }
 
 /// Section 8.6: the question an owner is asked about a new subscriber.

@@ -10,7 +10,7 @@ use xmpp::jid::BareJid;
 use xmpp::ns;
 
 use super::Writer;
-use super::form::{authorization_request, configuration_form};
+use super::form::{authorization_request, configuration_form, updated_form};
 use super::lists::write_item;
 use crate::config::{NodeConfig, NotificationType};
 use crate::decision::Event;
@@ -70,6 +70,10 @@ pub fn tail(origin: &Origin<'_>, event: &Event, has_body: bool) -> Bytes {
             } else {
                 out.raw(b"/>");
             }
+        }),
+        Event::Metadata(fields) => event_of(origin, |out| {
+            out.raw(b"<configuration").attr("node", origin.node).raw(b">");
+            out.element(&updated_form(fields)).raw(b"</configuration>");
         }),
         Event::Subscription { jid, id, state } => subscription(origin, jid.as_str(), *id, *state, None),
         Event::LeaseEnds { jid, id, end } => {

@@ -5,11 +5,13 @@
 //! is told at each available resource whose capabilities ask for the node, unless its address is subscribed. Of contacts
 //! on other servers those resources are told whose presence the account was sent.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::AccessModel;
+use pubsub::extended::Place as Seen;
 use pubsub::model::Shows;
 use pubsub::request::{Relation, effective};
 use pubsub::wire::notification::is_headline;
@@ -26,14 +28,17 @@ use crate::router::classify::Destination;
 use crate::session::Session;
 use crate::session::mailbox::Frame;
 use crate::session::remotes::Remote;
+use crate::tables::nodes::Lookout;
 use crate::tables::timeline::Place;
 
 /// A notification with and without a readable text, with and without its payload, each rendered when it is first needed.
-struct Variants<'a> {
+pub(super) struct Variants<'a> {
     telling: &'a Telling,
-    job: &'a Job,
-    notice: &'a Notice,
+    pub(super) job: &'a Job,
+    pub(super) notice: &'a Notice,
     router: &'a Router,
+    /// Who was told by an extended subscription (XEP-0497), by bare address.
+    pub(super) told: HashMap<Box<str>, Vec<Jid>>,
     plain: Option<Variant<'a>>,
     with_body: Option<Variant<'a>>,
     /// With the payload where the node has none, without it where it has.
@@ -50,6 +55,21 @@ struct Variant<'a> {
 }
 
 impl<'a> Variants<'a> {
+    pub(super) fn new(telling: &'a Telling, router: &'a Router, job: &'a Job, notice: &'a Notice) -> Self {
+        Self {
+            telling,
+            job,
+            notice,
+            router,
+            told: HashMap::new(),
+            plain: None,
+            with_body: None,
+            otherwise: None,
+            otherwise_with_body: None,
+            timeline: None,
+        }
+    }
+
     fn get(&mut self, has_payload: Option<bool>, has_body: bool) -> &mut Variant<'a> {
         let by_default = self.job.held.node.config.deliver_payloads;
         let has_wish = matches!(self.notice.event, Event::Published(_));
@@ -70,7 +90,7 @@ impl<'a> Variants<'a> {
 
     /// Sends what waits for others of its domain. Who cannot be reached now is not told: what could not be delivered
     /// later is bounced to the account, and leads to nothing either.
-    fn finish(self) {
+    pub(super) fn finish(self) {
         for variant in [self.plain, self.with_body, self.otherwise, self.otherwise_with_body].into_iter().flatten() {
             let _unreachable = variant.afar.finish();
         }
@@ -79,20 +99,11 @@ impl<'a> Variants<'a> {
 
 impl Telling {
     pub(super) async fn tell_subscribers(&self, router: &Router, job: &Job, notice: &Notice) {
-        let mut variants = Variants {
-            telling: self,
-            job,
-            notice,
-            router,
-            plain: None,
-            with_body: None,
-            otherwise: None,
-            otherwise_with_body: None,
-            timeline: None,
-        };
+        let mut variants = Variants::new(self, router, job, notice);
         if let Err(error) = self.tell_explicit(router, &mut variants).await {
             tracing::error!(%error, home = %job.entry.home, node = %job.entry.name, "subscribers cannot be read");
         }
+        self.tell_lookouts(router, &mut variants, &job.held).await;
         if job.home == Home::Account
             && let Err(error) = self.tell_implicit(router, &mut variants).await
         {
@@ -110,7 +121,7 @@ impl Telling {
             let mut rest = all.as_slice();
             while !rest.is_empty() {
                 let (page, others) = first_page(rest);
-                self.tell_page(router, variants, page).await?;
+                self.tell_page(router, variants, page, None).await?;
                 rest = others;
             }
             return Ok(());
@@ -118,7 +129,7 @@ impl Telling {
         let mut from = None;
         loop {
             let page = self.nodes.subscribers(&job.held, from.as_ref(), STRIDE).await?;
-            self.tell_page(router, variants, &page.rows).await?;
+            self.tell_page(router, variants, &page.rows, None).await?;
             from = page.next;
             if from.is_none() {
                 return Ok(());
@@ -126,24 +137,33 @@ impl Telling {
         }
     }
 
-    async fn tell_page(
+    /// Tells some subscribers of the node, or those who are subscribed where it is seen from.
+    pub(super) async fn tell_page(
         &self,
         router: &Router,
         variants: &mut Variants<'_>,
         page: &[Subscription],
+        lookout: Option<&Lookout>,
     ) -> Result<(), Fault> {
         let job = variants.job;
         let config = &job.held.node.config;
         let is_account = job.home == Home::Account;
         for of_address in page.chunk_by(|one, next| one.jid == next.jid) {
             // Several subscriptions of one address are told of by one notification (XEP-0060 section 6.1.6).
-            let Some(reader) = Reader::of(of_address, variants.notice, router) else { continue };
+            let Some(mut reader) = Reader::of(of_address, variants.notice, lookout, router) else { continue };
             let to = reader.jid;
             if config.presence_based_delivery && !is_available(router, &job.entry.home, to) {
                 continue;
             }
             // Who lost access since it subscribed is not told (XEP-0163 section 7.1).
-            if (job.held.is_watched() || !matches!(config.access_model, AccessModel::Open | AccessModel::Authorize))
+            if let Some(lookout) = lookout {
+                if !self.is_new_to(router, variants, lookout, to).await? {
+                    continue;
+                }
+                // They are of another node, and so say nothing about this one.
+                reader.named.clear();
+            } else if (job.held.is_watched()
+                || !matches!(config.access_model, AccessModel::Open | AccessModel::Authorize))
                 && !self.may_read(job, &to.to_bare()).await?
             {
                 continue;
@@ -151,17 +171,20 @@ impl Telling {
             if self.are_apart(router, job, variants.notice, to).await {
                 continue;
             }
+            if lookout.is_some() {
+                variants.told.entry(to.as_bare_str().into()).or_default().push(to.clone());
+            }
             let variant = variants.get(reader.has_payload, config.include_body || reader.has_body);
             if !reader.named.is_empty() {
                 let tail = notification::by_subscriptions(&variant.message.tail, &reader.named);
                 let message = Message { tail, is_headline: variant.message.is_headline };
                 self.send(router, &job.entry, to, &message, is_account).await;
-                if to.is_bare() && router.serves(to.domain()) {
+                if lookout.is_none() && to.is_bare() && router.serves(to.domain()) {
                     self.tell_timeline(router, variants, to).await;
                 }
             } else if router.serves(to.domain()) {
                 self.send(router, &job.entry, to, &variant.message, is_account).await;
-                if to.is_bare() {
+                if lookout.is_none() && to.is_bare() {
                     self.tell_timeline(router, variants, to).await;
                 }
             } else if !is_account || self.may_leave(router, &job.entry.home, to).await {
@@ -293,7 +316,7 @@ impl Telling {
         if self.are_apart(router, job, variants.notice, &to).await {
             return Ok(());
         }
-        let subscribed = self.told_explicitly(router, job, bare, variants.notice.version).await?;
+        let subscribed = self.told_explicitly(router, variants, bare).await?;
         let has_body = job.held.node.config.include_body;
         for session in sessions {
             let to = Jid::from(&session.jid);
@@ -326,7 +349,7 @@ impl Telling {
         {
             return Ok(());
         }
-        let subscribed = self.told_explicitly(router, job, bare, variants.notice.version).await?;
+        let subscribed = self.told_explicitly(router, variants, bare).await?;
         let variant = variants.get(None, job.held.node.config.include_body);
         for remote in remotes {
             let to = Jid::from(&remote.jid);
@@ -342,26 +365,31 @@ impl Telling {
         self.may_pass(router, Direction::Outbound, home.as_str(), to, &Jid::from(home), to).await
     }
 
-    /// The subscribed addresses of `bare` that hear of this version.
-    async fn told_explicitly(
+    /// The subscribed addresses of `bare` that hear of this, there or by way of another node.
+    pub(super) async fn told_explicitly(
         &self,
         router: &Router,
-        job: &Job,
+        variants: &Variants<'_>,
         bare: &BareJid,
-        version: u64,
     ) -> Result<Vec<Jid>, Fault> {
-        if job.held.node.tally.subscribers == 0 {
-            return Ok(Vec::new());
+        let (job, notice) = (variants.job, variants.notice);
+        let mut told = variants.told.get(bare.as_str()).cloned().unwrap_or_default();
+        if job.held.node.tally.subscribers > 0 {
+            let subscriptions = self.nodes.subscriptions_of(&job.held, bare, STRIDE).await?;
+            let hearing = subscriptions.into_iter().filter(|one| hears(one, notice, None) && is_shown(one, router));
+            told.extend(hearing.map(|one| one.jid));
         }
-        let subscriptions = self.nodes.subscriptions_of(&job.held, bare, STRIDE).await?;
-        let told = subscriptions.into_iter().filter(|one| hears(one, version) && is_shown(one, router));
-        Ok(told.map(|one| one.jid).collect())
+        Ok(told)
     }
 }
 
-/// Whether a subscription hears of that version of the node.
-fn hears(subscription: &Subscription, version: u64) -> bool {
-    subscription.state == SubscriptionState::Subscribed && subscription.options.deliver && subscription.since <= version
+/// Whether a subscription to the node, or where it is seen from, hears of what happened at that version of the node.
+fn hears(subscription: &Subscription, notice: &Notice, lookout: Option<&Lookout>) -> bool {
+    subscription.state == SubscriptionState::Subscribed
+        && subscription.options.deliver
+        // Another node counts its versions by itself.
+        && (lookout.is_some() || subscription.since <= notice.version)
+        && subscription.options.reach.hears(&notice.event, lookout.map_or(Seen::Here, |lookout| lookout.place))
 }
 
 /// Whether the subscriber is as available as it wants to be told (`pubsub#show-values`). Of who is elsewhere it is not
@@ -393,8 +421,8 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// From all subscriptions of the address; `None` where none of them hears of the notice.
-    fn of(all: &'a [Subscription], notice: &Notice, router: &Router) -> Option<Self> {
-        let is_told = |one: &&Subscription| hears(one, notice.version) && is_shown(one, router);
+    fn of(all: &'a [Subscription], notice: &Notice, lookout: Option<&Lookout>, router: &Router) -> Option<Self> {
+        let is_told = |one: &&Subscription| hears(one, notice, lookout) && is_shown(one, router);
         let first = all.iter().find(is_told)?;
         if all.len() == 1 {
             let options = first.options;

@@ -7,6 +7,7 @@
 
 mod audience;
 pub mod contacts;
+mod extended;
 
 pub use audience::from_account;
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use pubsub::wire::notification::{self, Origin, is_headline};
 use pubsub::{Audience, Event, Home, NodeConfig, Notice};
+use store::Fault;
 use tokio::sync::{mpsc, oneshot};
 use xmpp::limits::Limits;
 use xmpp::{Jid, Stanza};
@@ -134,13 +136,28 @@ impl Telling {
             if !goes {
                 continue;
             }
-            if survive(self.tell(&job)).await.is_none() {
+            let before = Arc::clone(&job.held);
+            if let Err(error) = self.raise(&mut job).await {
+                tracing::error!(%error, home = %job.entry.home, node = %job.entry.name, "what is above cannot be read");
+                continue;
+            }
+            if survive(self.tell(&job, &before)).await.is_none() {
                 tracing::error!(home = %job.entry.home, node = %job.entry.name, "telling a notice panicked");
             }
         }
     }
 
-    async fn tell(&self, job: &Job) {
+    /// Who hears of a change is decided by what is above the node after it; of a node that is gone, by what was.
+    async fn raise(&self, job: &mut Job) -> Result<(), Fault> {
+        let is_gone = job.notices.iter().any(|notice| matches!(notice.event, Event::Deleted(_)));
+        if !is_gone && job.held.guard.is_none() {
+            job.held = self.nodes.raised(&job.entry, Arc::clone(&job.held)).await?;
+        }
+        Ok(())
+    }
+
+    /// `before`: the node as it was related before the change.
+    async fn tell(&self, job: &Job, before: &Held) {
         let Some(router) = self.router.upgrade() else { return };
         for notice in &job.notices {
             match &notice.audience {
@@ -150,6 +167,7 @@ impl Telling {
                     Home::Service => self.tell_owners(&router, job, notice).await,
                 },
                 Audience::Subscribers => self.tell_subscribers(&router, job, notice).await,
+                Audience::Extended => self.tell_extended(&router, job, before, notice).await,
             }
         }
     }

@@ -132,6 +132,8 @@ pub enum Table {
     TaggedByTime = 0x49,
     /// person, home, attachment node -> nothing: where an account here has attached something.
     AttachedBy = 0x4a,
+    /// node, subscriber -> its subscriptions to the node, if one of them is extended (XEP-0497).
+    ExtendedSubscriptions = 0x4b,
 }
 
 impl Table {

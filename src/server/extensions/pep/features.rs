@@ -48,6 +48,7 @@ pub(super) const COMMON: &[&str] = &[
     "urn:chirrup:pubsub:options:0",
     ns::ARCHIVE_EXTENDED,
     ns::EXTENDED_DISCO,
+    ns::EXTENDED_SUBSCRIPTIONS,
     ns::RELATIONSHIPS,
     ns::ATTACHMENTS,
     ns::ORDER_BY,

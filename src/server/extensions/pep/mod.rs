@@ -100,6 +100,7 @@ static SPEC: Spec = Spec {
         Xep::complete(462, "0.1.1"),
         Xep::partial(472, "0.2.1"),
         Xep::complete(496, "0.1.0"),
+        Xep::complete(497, "0.1.0"),
         Xep::complete(499, "0.1.0"),
         Xep::complete(501, "0.2.0"),
         Xep::complete(503, "0.3.0"),

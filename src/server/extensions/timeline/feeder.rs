@@ -295,6 +295,7 @@ impl Shared {
                 && one.jid.localpart().is_some()
                 && one.state == SubscriptionState::Subscribed
                 && one.after < job.place.sequence
+                && one.options.reach.has_items()
                 && router.serves(one.jid.domain())
             {
                 Timelines::put(&mut batch, one.jid.as_str(), &job.place);

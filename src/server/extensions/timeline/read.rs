@@ -174,6 +174,7 @@ impl Timeline {
                 if subscription.jid.is_bare()
                     && subscription.state == SubscriptionState::Subscribed
                     && subscription.options.deliver
+                    && subscription.options.reach.has_items()
                 {
                     let key = source_of(&follow.number);
                     sources.insert(key, Source { follow, node: None, is_known: false });

@@ -39,13 +39,20 @@ const SUBSCRIPTIONS_MAX: usize = 100;
 
 impl Nodes {
     /// `held` with what is above it now.
-    pub(super) async fn raised(&self, entry: &Entry, held: Arc<Held>) -> Result<Arc<Held>, Fault> {
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn raised(&self, entry: &Entry, held: Arc<Held>) -> Result<Arc<Held>, Fault> {
         if tie(&held.node.config).is_none() {
-            return Ok(match held.above.is_empty() {
+            return Ok(match held.above.is_empty() && held.linked.is_none() {
                 true => held,
-                false => Arc::new(Held { above: Vec::new(), ..Held::clone(&held) }),
+                false => Arc::new(Held { above: Vec::new(), linked: None, ..Held::clone(&held) }),
             });
         }
+        let linked = match &held.node.config.link {
+            Some(name) => self.stored(&self.entry(&entry.home, name)).await?,
+            None => None,
+        };
         let above = self.nodes_above(&entry.home, &held).await?;
         let mut held = Held::clone(&held);
         if held.node.config.link.is_some() {
@@ -55,7 +62,7 @@ impl Nodes {
                 held.node.config = Arc::new(NodeConfig { parent, ..(*held.node.config).clone() });
             }
         }
-        held.above = above;
+        (held.above, held.linked) = (above, linked);
         Ok(Arc::new(held))
     }
 

@@ -36,9 +36,14 @@ pub(super) async fn clear_remains(store: &dyn Store, now: u64) -> Result<(), Com
                 Work::Node => {
                     clear_items(store, &number, upto).await?;
                     clear_entities(store, &number, &remains.home, &remains.name).await?;
-                    for table in
-                        [Table::ItemIds, Table::Subscriptions, Table::Pending, Table::Affiliations, Table::Hearts]
-                    {
+                    for table in [
+                        Table::ItemIds,
+                        Table::Subscriptions,
+                        Table::ExtendedSubscriptions,
+                        Table::Pending,
+                        Table::Affiliations,
+                        Table::Hearts,
+                    ] {
                         delete_range(store, rows_of(table, &number)).await?;
                     }
                 }
@@ -55,7 +60,7 @@ pub(super) async fn clear_remains(store: &dyn Store, now: u64) -> Result<(), Com
 
 /// Deletes items up to a position, and their ids unless a newer item has taken one over.
 async fn clear_items(store: &dyn Store, number: &Number, upto: u64) -> Result<(), CommitError> {
-    let whole = Held { node: nobodys_node()?, number: *number, floor: 0, guard: None, above: Vec::new() };
+    let whole = Held { node: nobodys_node()?, number: *number, floor: 0, guard: None, above: Vec::new(), linked: None };
     loop {
         let between = Between { after: 0, before: Some(upto.saturating_add(1)) };
         let (found, is_complete) = items(store, &whole, between, false, Page::rows(PAGE)).await?;

@@ -92,6 +92,6 @@ impl Held {
     /// A node that is about to be: one that `guard` decides about.
     #[must_use]
     pub fn coming(node: pubsub::Node, number: Number, guard: &Self) -> Arc<Self> {
-        guarded(Arc::new(Self { node, number, floor: 0, guard: None, above: Vec::new() }), guard)
+        guarded(Arc::new(Self { node, number, floor: 0, guard: None, above: Vec::new(), linked: None }), guard)
     }
 }

@@ -32,7 +32,7 @@ fn assemble(name: &str, row: Bytes, tally: Bytes) -> Result<Held, Fault> {
     let (mut node, number) = read_node(name, row)?;
     let (tally, floor) = read_tally(tally)?;
     node.tally = tally;
-    Ok(Held { node, number, floor, guard: None, above: Vec::new() })
+    Ok(Held { node, number, floor, guard: None, above: Vec::new(), linked: None })
 }
 
 /// How many nodes a home has.
@@ -257,7 +257,8 @@ pub(super) async fn follows(
         let jid = with_resource(bare, &reader.str()?)?;
         let home = BareJid::new(&home).map_err(|_| broken("subscribers"))?;
         let mut rows = read_subscriptions(&jid, value)?;
-        rows.sort_by_key(|row| (row.state != SubscriptionState::Subscribed, !row.options.deliver, row.after));
+        let is_read = |row: &Subscription| row.options.deliver && row.options.reach.has_items();
+        rows.sort_by_key(|row| (row.state != SubscriptionState::Subscribed, !is_read(row), row.after));
         let subscription = rows.into_iter().next().ok_or_else(|| broken("subscribers"))?;
         Ok(Follow { home, name: name.into(), number, subscription })
     });

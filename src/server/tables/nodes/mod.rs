@@ -17,6 +17,7 @@
 //! home, owner, 2                      -> how many addresses it left behind
 //! home, name                          -> who deleted the node, the address it left behind
 //! number, bare address, resource      -> nothing: the subscription is pending
+//! number, bare address, resource      -> subscriptions, if one of them reaches beyond the node
 //! number, bare address                -> which comment is that person's heart
 //! service, name, author               -> the post that says its comments are there
 //! home, name, 0 or 1, name            -> nothing: the second is a child of the first, or linked to it
@@ -29,6 +30,7 @@
 mod above;
 mod cache;
 mod clear;
+mod extended;
 mod follows;
 mod guard;
 mod leases;
@@ -42,6 +44,7 @@ mod together;
 
 pub use above::Tie;
 pub use cache::{Entry, Nodes, NodesLimits};
+pub use extended::Lookout;
 pub use guard::Guard;
 pub use leases::Lapsed;
 pub use load::{Created, Follow, Subscribers, SubscriptionRow};
@@ -75,6 +78,8 @@ pub struct Held {
     /// The nodes above it (XEP-0496), nearest first: who may not read one of them may not read this one. `None` stands
     /// for one that is gone. Never stored.
     pub above: Vec<Option<Arc<Held>>>,
+    /// The node it is linked to, if it is there. Never stored.
+    pub linked: Option<Arc<Held>>,
 }
 
 const NODE: u8 = 0;
@@ -146,6 +151,11 @@ fn moved_key(home: &str, name: &str) -> Bytes {
 
 fn pending_key(number: &Number, jid: &Jid) -> Bytes {
     Table::Pending.key().fixed(number).str(jid.as_bare_str()).str(jid.resource().unwrap_or_default()).build()
+}
+
+fn extended_key(number: &Number, jid: &Jid) -> Bytes {
+    let key = Table::ExtendedSubscriptions.key().fixed(number).str(jid.as_bare_str());
+    key.str(jid.resource().unwrap_or_default()).build()
 }
 
 fn lease_key(end: u64, number: &Number, jid: &Jid) -> Bytes {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pubsub::config::{FIELDS, field};
+use pubsub::extended::Reach;
 use pubsub::model::{ItemHead, Shows, SubscriptionOptions};
 use pubsub::{Affiliation, Item, Node, NodeConfig, SubId, Subscription, SubscriptionState, Tally, Timestamp};
 use store::Fault;
@@ -69,8 +70,11 @@ pub(super) fn write_tally(tally: &Tally, floor: u64) -> Bytes {
     {
         row.put_u64(number);
     }
-    if tally.multiples > 0 {
+    if tally.multiples > 0 || tally.extended > 0 {
         row.put_u64(tally.multiples);
+    }
+    if tally.extended > 0 {
+        row.put_u64(tally.extended);
     }
     row.freeze()
 }
@@ -85,9 +89,11 @@ pub(super) fn read_tally(mut row: Bytes) -> Result<(Tally, u64), Fault> {
         owners: next()?,
         affiliations: next()?,
         multiples: 0,
+        extended: 0,
     };
     let floor = next()?;
     tally.multiples = next().unwrap_or(0);
+    tally.extended = next().unwrap_or(0);
     Ok((tally, floor))
 }
 
@@ -139,6 +145,9 @@ const ID: u8 = 0b1_0000;
 const MORE: u8 = 0b10_0000;
 const SHOW: u8 = 0b100_0000;
 const PAYLOAD: u8 = 0b1000_0000;
+/// Beside the state: what the subscription is about follows.
+const REACH: u8 = 0b10;
+const SUBSCRIBED: u8 = 0b1;
 
 /// All subscriptions of one address to one node. Most have one, and it takes no more for there being others.
 pub(super) fn write_subscriptions(rows: &[Subscription]) -> Bytes {
@@ -157,11 +166,17 @@ pub(super) fn write_subscriptions(rows: &[Subscription]) -> Bytes {
         for (is_set, bit) in plain.into_iter().chain(optional.map(|(number, bit)| (number.is_some(), bit))) {
             bits |= if is_set { bit } else { 0 };
         }
-        row = row.u8(u8::from(subscription.state == SubscriptionState::Subscribed)).u64(subscription.since).u8(bits);
+        let is_subscribed = subscription.state == SubscriptionState::Subscribed;
+        let is_extended = options.reach.is_extended();
+        let state = if is_subscribed { SUBSCRIBED } else { 0 } | if is_extended { REACH } else { 0 };
+        row = row.u8(state).u64(subscription.since).u8(bits);
         for (number, _) in optional {
             if let Some(number) = number {
                 row = row.u64(number);
             }
+        }
+        if is_extended {
+            row = row.u64(options.reach.to_number());
         }
     }
     row.finish()
@@ -172,7 +187,9 @@ pub(super) fn read_subscriptions(jid: &Jid, row: Bytes) -> Result<Vec<Subscripti
     let mut row = Reader::new(row, FORMAT, WHAT)?;
     let mut rows = Vec::with_capacity(1);
     loop {
-        let state = if row.u8()? == 1 { SubscriptionState::Subscribed } else { SubscriptionState::Pending };
+        let first = row.u8()?;
+        let is_subscribed = first & SUBSCRIBED != 0;
+        let state = if is_subscribed { SubscriptionState::Subscribed } else { SubscriptionState::Pending };
         let since = row.u64()?;
         let bits = row.u8()?;
         let mut optional = |bit: u8| if bits & bit == 0 { Ok(None) } else { row.u64().map(Some) };
@@ -183,7 +200,8 @@ pub(super) fn read_subscriptions(jid: &Jid, row: Bytes) -> Result<Vec<Subscripti
         let show = optional(SHOW)?.and_then(|set| u8::try_from(set).ok()).map(Shows);
         let has_payload = optional(PAYLOAD)?.map(|wish| wish != 0);
         let (deliver, include_body) = (bits & DELIVER != 0, bits & BODY != 0);
-        let options = SubscriptionOptions { deliver, include_body, expire, show, has_payload };
+        let reach = if first & REACH == 0 { Reach::default() } else { Reach::from_number(row.u64()?) };
+        let options = SubscriptionOptions { deliver, include_body, expire, show, has_payload, reach };
         rows.push(Subscription { jid: jid.clone(), id, state, since, after, options });
         if bits & MORE == 0 {
             return Ok(rows);
@@ -289,6 +307,7 @@ mod tests {
         rows[1].options.deliver = false;
         rows[1].options.show = Shows::one("xa");
         rows[1].after = 3;
+        rows[1].options.reach = Reach::default().with_kinds(&["metadata".into()]).unwrap().with_depth("-1").unwrap();
         rows.push(Subscription { state: SubscriptionState::Pending, ..subscription(10, 10) });
         let row = write_subscriptions(&rows);
         assert_eq!(read_subscriptions(&rows[0].jid, row.clone()).unwrap(), rows);
@@ -298,8 +317,10 @@ mod tests {
     #[test]
     fn counters_are_read_as_they_were_written() {
         let mut tally =
-            Tally { version: 1, sequence: 2, items: 3, subscribers: 4, multiples: 0, owners: 5, affiliations: 6 };
+            Tally { version: 1, sequence: 2, items: 3, subscribers: 4, owners: 5, affiliations: 6, ..Tally::default() };
         assert_eq!(write_tally(&tally, 7).len(), 56);
+        assert_eq!(read_tally(write_tally(&tally, 7)).unwrap(), (tally, 7));
+        tally.extended = 9;
         assert_eq!(read_tally(write_tally(&tally, 7)).unwrap(), (tally, 7));
         tally.multiples = 8;
         assert_eq!(read_tally(write_tally(&tally, 7)).unwrap(), (tally, 7));

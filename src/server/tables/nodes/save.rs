@@ -19,8 +19,8 @@ use super::row::{
 };
 use super::{
     COUNT_ITEMS, COUNT_MOVED, COUNT_NODES, Held, Number, affiliation_key, below_key, creator_key, entity_key,
-    expiry_key, home_key, item_id_key, item_key, lease_key, moved_key, node_key, pending_key, remains_key,
-    subscriber_key, subscription_key, tally_key,
+    expiry_key, extended_key, home_key, item_id_key, item_key, lease_key, moved_key, node_key, pending_key,
+    remains_key, subscriber_key, subscription_key, tally_key,
 };
 
 /// Items trimmed within the batch; more are put below the floor and cleared afterwards.
@@ -110,6 +110,7 @@ impl Draft<'_> {
                     floor: 0,
                     guard: None,
                     above: Vec::new(),
+                    linked: None,
                 });
                 self.plan.changes_audience = true;
                 self.is_configured = true;
@@ -253,6 +254,12 @@ impl Draft<'_> {
         match rows.iter().any(|row| row.state == SubscriptionState::Pending) {
             true => batch.put(waiting, Bytes::new()),
             false => batch.delete(waiting),
+        };
+        let extended = extended_key(&number, jid);
+        match rows.iter().any(Subscription::is_extended) {
+            true => batch.put(extended, write_subscriptions(rows)),
+            false if self.ground.held.is_some_and(|held| held.node.tally.extended > 0) => batch.delete(extended),
+            false => batch,
         };
         for Timestamp(end) in rows.iter().filter_map(|row| row.options.expire) {
             batch.put(lease_key(end, &number, jid), write_place(home, name));
