@@ -1,6 +1,7 @@
 //! What a timeline costs: small, as a test of what it shows; large, when `CHIRRUP_COST` names an engine of the store, for
 //! the figures of `benches/timeline-results.md`
-//! (`CHIRRUP_COST=sled cargo test --release -p chirrup --lib timeline::cost -- --nocapture --test-threads 1`).
+//! (`CHIRRUP_COST=sled cargo test --release -p chirrup --lib timeline::cost -- --nocapture --test-threads 1`). With
+//! `CHIRRUP_COST_PART=100` everything is a hundredth of that, to try whether it runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::sync::Arc;
@@ -94,6 +95,12 @@ const TEXT: &str = "A post of some length, as people write them, with a word or 
 
 fn is_large() -> bool {
     std::env::var_os("CHIRRUP_COST").is_some()
+}
+
+/// A number of a large run, or the part of it that is asked for.
+fn part(of: usize) -> usize {
+    let part = std::env::var("CHIRRUP_COST_PART").ok().and_then(|part| part.parse().ok()).unwrap_or(1);
+    of.div_ceil(part)
 }
 
 /// CPU time of this process, in microseconds.
@@ -226,7 +233,7 @@ async fn seed(store: &Arc<Counted>, followers: usize) {
 /// Bob is away while many people on two servers post; he reads the newest with one query, and pages back to the last.
 #[tokio::test]
 async fn who_was_away_reads_everything_in_order() {
-    let (people, posts) = if is_large() { (300, 10_000) } else { (12, 150) };
+    let (people, posts) = if is_large() { (part(300), part(10_000)) } else { (12, 150) };
     for merge in [1_000_000, 1] {
         let store = Counted::open("away");
         let text = format!("[timeline]\nmerge_followers_min = {merge}\n");
@@ -301,6 +308,8 @@ async fn one_post_reaches_all_its_followers() {
         false => &[(300, 20, u64::MAX / 2), (300, 20, 100)],
     };
     for &(followers, online, merge) in sizes {
+        let (followers, online) = if is_large() { (part(followers), part(online)) } else { (followers, online) };
+        let merge = if is_large() { part(merge as usize) as u64 } else { merge };
         let store = Counted::open("post");
         seed(&store, followers).await;
         let text = format!(
