@@ -42,6 +42,8 @@ pub enum Act {
     Waits(u64),
     /// Vanishes.
     Cuts,
+    /// Juliet writes so many messages to Romeo, and the house makes its rounds from then on.
+    IsWrittenTo(usize),
     /// Romeo's password is changed to another.
     Forgets,
 }
@@ -163,6 +165,17 @@ impl Stage {
             Act::Cuts => {
                 self.wire().cut();
                 tokio::time::sleep(QUIET).await;
+            }
+            Act::IsWrittenTo(count) => {
+                // Who does not answer is noticed in one of the house's rounds.
+                tokio::spawn(Arc::clone(self.house()).keep());
+                for number in 0..count {
+                    self.juliet.say("romeo@capulet.lit", &number.to_string()).await;
+                    if number % 100 == 0 {
+                        self.wire().hear(Duration::from_millis(1)).await;
+                    }
+                }
+                self.wire().hear(QUIET).await;
             }
             Act::Forgets => {
                 let romeo = BareJid::new("romeo@capulet.lit").unwrap();

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use chirrup::config::{Config, Listen, ResourceConflict};
@@ -17,6 +18,7 @@ use chirrup::runtime::{
 };
 use chirrup::s2s::Door;
 use chirrup::session::Session;
+use chirrup::session::mailbox::Taken;
 use tokio::time::Instant;
 use xmpp::stanza::{IqType, Kind, MessageType};
 use xmpp::{FullJid, Jid, Stanza};
@@ -151,7 +153,8 @@ pub struct Guest {
 impl Guest {
     pub fn new(house: &Arc<House>, jid: &str) -> Self {
         let jid = FullJid::new(jid).unwrap();
-        let session = house.router.sessions.bind(jid, ResourceConflict::Replace, 0, String::new).unwrap();
+        let session =
+            house.router.sessions.bind(jid, ResourceConflict::Replace, house.clock.now(), String::new).unwrap();
         Self { house: Arc::clone(house), session, heard: Mutex::default() }
     }
 
@@ -159,8 +162,7 @@ impl Guest {
         let body = xmpp::Element::builder("body", xmpp::ns::CLIENT).append("Wherefore art thou?").build();
         let query = xmpp::Element::builder("ping", xmpp::ns::PING).build();
         let inside = if matches!(kind, Kind::Iq(_)) { query } else { body };
-        let stanza = Stanza::new(kind).to(Jid::new(to).unwrap()).id(id).with(&inside);
-        self.house.router.from_session(&self.session, stanza).await;
+        self.hand_over(Stanza::new(kind).to(Jid::new(to).unwrap()).id(id).with(&inside)).await;
     }
 
     pub async fn say(&self, to: &str, id: &str) {
@@ -169,7 +171,11 @@ impl Guest {
 
     /// Asks one's own server.
     pub async fn ask(&self, type_: IqType, inside: &xmpp::Element, id: &str) {
-        let stanza = Stanza::new(Kind::Iq(type_)).id(id).with(inside);
+        self.hand_over(Stanza::new(Kind::Iq(type_)).id(id).with(inside)).await;
+    }
+
+    async fn hand_over(&self, stanza: Stanza) {
+        self.session.heard(self.house.clock.now());
         self.house.router.from_session(&self.session, stanza).await;
     }
 
@@ -202,7 +208,7 @@ impl Guest {
         let mut out = Vec::new();
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         // One frame at a time: the mark is reached by the first.
-        while self.session.mailbox.poll_take(&mut cx, &mut out, 1).is_ready() {
+        while let Poll::Ready(Taken::Frames) = self.session.mailbox.poll_take(&mut cx, &mut out, 1) {
             let bytes = std::mem::take(&mut out);
             heard.push_back(Stanza::parse(bytes.into(), &xmpp::limits::Limits::server()).unwrap());
         }

@@ -19,14 +19,12 @@ use xmpp::stream::component::{Event, Stream};
 use super::queue::Taken;
 use super::{Components, Present};
 use crate::router::Router;
-use crate::runtime::{Transport, pause};
+use crate::runtime::{Transport, let_go, pause};
 use crate::s2s::lanes::Lanes;
 use crate::session::mailbox::Frame;
 
 /// Output above this many bytes is written before more is taken.
 const OUTPUT_MARK: usize = 64 * 1024;
-/// Output buffers up to this many bytes are kept while idle.
-const KEPT_OUTPUT_BYTES: usize = 512;
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
 /// How long a closing stream may take to swallow its last bytes.
@@ -271,14 +269,7 @@ impl Link {
         while self.unwritten.front().is_some_and(|(end, _)| *end <= self.flushed) {
             self.unwritten.pop_front();
         }
-        if self.waiting() == 0 && !self.out.is_empty() {
-            self.written = 0;
-            if self.out.capacity() > KEPT_OUTPUT_BYTES {
-                self.out = Vec::new();
-            } else {
-                self.out.clear();
-            }
-        }
+        let_go(&mut self.out, &mut self.written);
         if let Poll::Ready(flushed) = Pin::new(&mut self.transport).poll_flush(cx) {
             flushed?;
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xmpp::stream::{Condition, Stream};
 
-use crate::runtime::{Clock, Timestamp};
+use crate::runtime::{Clock, Timestamp, let_go};
 pub use crate::runtime::{Transport, Wire};
 use crate::session::Session;
 use crate::session::mailbox::{Frame, Keeping, Taken};
@@ -22,8 +22,6 @@ use crate::session::unacked::{Unacked, Window};
 
 /// Output above this many bytes is written before more is taken or read.
 const OUTPUT_MARK: usize = 64 * 1024;
-/// Output buffers up to this many bytes are kept while idle.
-const KEPT_OUTPUT_BYTES: usize = 512;
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
 /// How long a closing stream may take to swallow its last bytes.
@@ -129,12 +127,14 @@ impl Connection {
 
     fn poll_take(&mut self, cx: &mut Context<'_>, talk: Talk<'_>) -> Poll<Taken> {
         let Talk { session, clock, .. } = talk;
+        // What was written in front of it takes no room: a mark that is reached already would be asked for forever.
+        let mark = self.written + OUTPUT_MARK;
         let Some(unacked) = self.unacked.as_deref_mut() else {
-            return session.mailbox.poll_take(cx, &mut self.out, OUTPUT_MARK);
+            return session.mailbox.poll_take(cx, &mut self.out, mark);
         };
         let before = unacked.len();
         let keeping = Keeping { unacked, clock, domain: session.jid.domain() };
-        let taken = session.mailbox.poll_take_keeping(cx, &mut self.out, OUTPUT_MARK, Some(keeping));
+        let taken = session.mailbox.poll_take_keeping(cx, &mut self.out, mark, Some(keeping));
         let written = self.unacked.as_ref().map_or(0, |unacked| unacked.len() - before);
         self.stream.sent(u32::try_from(written).unwrap_or(u32::MAX));
         taken
@@ -178,18 +178,12 @@ impl Connection {
                     self.unflushed = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(()),
+                Poll::Pending => break,
             }
         }
-        if !self.out.is_empty() {
-            self.written = 0;
-            if self.out.capacity() > KEPT_OUTPUT_BYTES {
-                self.out = Vec::new();
-            } else {
-                self.out.clear();
-            }
-        }
-        if self.unflushed
+        let_go(&mut self.out, &mut self.written);
+        if self.out.is_empty()
+            && self.unflushed
             && let Poll::Ready(flushed) = Pin::new(&mut self.transport).poll_flush(cx)
         {
             flushed?;
@@ -229,3 +223,7 @@ impl Connection {
         let _unheard = tokio::time::timeout(Duration::from_secs(CLOSE_SECONDS), goodbye).await;
     }
 }
+
+#[cfg(test)]
+#[path = "connection_test.rs"]
+mod tests;

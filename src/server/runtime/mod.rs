@@ -14,6 +14,7 @@ mod resolver;
 mod scripted;
 mod stamp;
 mod switch;
+mod written;
 
 pub use clock::{Clock, SimulatedClock, SystemClock, Timestamp};
 pub use dialer::{Dialer, TcpDialer, Transport, Wire};
@@ -25,6 +26,7 @@ pub use resolver::{
 pub use scripted::{ScriptedDialer, ScriptedResolver};
 pub use stamp::rfc3339;
 pub use switch::{Stop, Switch};
+pub use written::let_go;
 
 /// Waits for `duration` of the runtime's time, which a test may hold still or wind forward.
 #[expect(clippy::disallowed_methods, reason = "the one place where the house sleeps")]

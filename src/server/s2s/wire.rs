@@ -15,13 +15,11 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xmpp::stream::server::Stream;
 
-use crate::runtime::Transport;
+use crate::runtime::{Transport, let_go};
 use crate::session::mailbox::Frame;
 
 /// Output above this many bytes is written before more is taken.
 pub(super) const OUTPUT_MARK: usize = 64 * 1024;
-/// Output buffers up to this many bytes are kept while idle.
-const KEPT_OUTPUT_BYTES: usize = 512;
 /// What many stanzas share is written from where it is if it has at least so many bytes, and copied if it has fewer.
 const SHARED_BYTES_MIN: usize = 512;
 /// Pieces given to the transport at once.
@@ -123,14 +121,10 @@ impl Wire {
             }
         }
         let waiting = self.waiting();
-        if waiting == 0 && !self.out.is_empty() {
-            self.written = 0;
-            if self.out.capacity() > KEPT_OUTPUT_BYTES {
-                self.out = Vec::new();
-                self.shared = VecDeque::new();
-            } else {
-                self.out.clear();
-            }
+        let gone = let_go(&mut self.out, &mut self.written);
+        self.shared.iter_mut().for_each(|shared| shared.at -= gone);
+        if self.shared.is_empty() && self.out.capacity() == 0 {
+            self.shared = VecDeque::new();
         }
         let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
         if self.unflushed

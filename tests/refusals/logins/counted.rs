@@ -1,6 +1,6 @@
 //! What is counted, acknowledged and resumed (XEP-0198).
 
-use super::Act::{Cuts, Repeats, Says, Secures};
+use super::Act::{Cuts, IsWrittenTo, Repeats, Says, Secures, Waits};
 use super::phrases::{LOGS_IN, OPENS, RETURNS, TYBALT};
 use super::{ROW, Row};
 
@@ -194,6 +194,60 @@ pub const ROWS: &[Row] = &[
             Says(resume!("0")),
         ],
         told: &["resumed", "stream error conflict", "resumed"],
+        ..ROW
+    },
+    Row {
+        when: "thousands of acknowledgements are asked for",
+        by: "XEP-0198 4",
+        does: &[
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Repeats(
+                200,
+                "<r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/>\
+                 <r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/>",
+            ),
+            Waits(60),
+            Says("<message to='juliet@capulet.lit/balcony' id='heard still'/>"),
+        ],
+        arrives: &["heard still"],
+        ..ROW
+    },
+    Row {
+        when: "more than a thousand stanzas are not acknowledged: the connection counts as lost, the stream can be resumed",
+        by: "XEP-0198 4",
+        does: &[
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Says("<presence/>"),
+            IsWrittenTo(1500),
+            Waits(180),
+            Secures,
+            OPENS,
+            RETURNS,
+            Says(resume!("0")),
+        ],
+        told: &["stream error connection-timeout", "resumed"],
+        ..ROW
+    },
+    Row {
+        when: "more is not acknowledged than a mailbox holds: the stream is over",
+        by: "XEP-0198 4",
+        policy: "[limits]\nmailbox_bytes_max = 100_000",
+        does: &[
+            Secures,
+            OPENS,
+            LOGS_IN,
+            Says("<presence/>"),
+            IsWrittenTo(1500),
+            Secures,
+            OPENS,
+            RETURNS,
+            Says(resume!("0")),
+        ],
+        told: &["stream error resource-constraint", "failed item-not-found"],
         ..ROW
     },
 ];
