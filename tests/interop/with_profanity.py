@@ -73,6 +73,16 @@ class Window:
         self.tmux("send-keys", "Enter")
         time.sleep(0.2)
 
+    def asks(self, line, pattern):
+        """Types a question until the answer is as expected: what it is about may still be under way."""
+        for _ in range(PATIENCE):
+            self.types(line)
+            for _ in range(8):
+                if re.search(pattern, self.screen()):
+                    return
+                time.sleep(0.1)
+        raise AssertionError(f"{self.name} never sees «{pattern}» after {line}\n{self.screen()}")
+
     def connect(self, password):
         port = self.options.tls_port if self.direct else self.options.port
         policy = "legacy" if self.direct else "force"
@@ -139,8 +149,7 @@ def story(options, folder):
         alice.sees(f"authorization request from {bob.jid}")
         alice.types(f"/sub allow {bob.jid}")
         for window, other in ((alice, bob), (bob, alice)):
-            window.types(f"/info {other.jid}")
-            window.sees("(?i)subscription *: *both", f"(about {other.jid})")
+            window.asks(f"/info {other.jid}", "(?i)subscription *: *both")
         said("they have added each other")
 
         alice.types(f"/msg {bob.jid} Hello Bob, it is me")
