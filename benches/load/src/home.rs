@@ -4,7 +4,6 @@
 //! last round, none twice and each with its payload.
 
 use crate::Res;
-use crate::client::Client;
 use crate::context::Context;
 use crate::measure::Fields;
 use crate::microblog;
@@ -42,8 +41,9 @@ pub(crate) struct Home {
 
 const NODE: &str = "urn:chirrup:timeline:0";
 
-/// Let every reader follow every publisher, and these write.
-async fn fill(x: &Context, readers: Vec<Client>, o: &Home) -> Res<Vec<Client>> {
+/// Let every reader follow every publisher, and these write while the readers are away.
+async fn fill(x: &Context, o: &Home) -> Res<()> {
+    let readers = x.login_all(x.first..x.first + o.clients, None).await?;
     let from = x.first + o.clients;
     let mut writers = x.login_all(from..from + o.publishers, None).await?;
     let size = microblog::size(o.posts);
@@ -58,12 +58,12 @@ async fn fill(x: &Context, readers: Vec<Client>, o: &Home) -> Res<Vec<Client>> {
             for p in publishers.iter() {
                 microblog::subscribe(&mut c, p).await?;
             }
-            Ok::<Client, String>(c)
+            c.close().await;
+            Ok::<(), String>(())
         });
     }
-    let mut readers = Vec::new();
     while let Some(r) = following.join_next().await {
-        readers.push(r.map_err(|e| e.to_string())??);
+        r.map_err(|e| e.to_string())??;
     }
     let (round, posts) = (Arc::new(Barrier::new(writers.len())), o.posts);
     let mut writing = tokio::task::JoinSet::new();
@@ -85,7 +85,7 @@ async fn fill(x: &Context, readers: Vec<Client>, o: &Home) -> Res<Vec<Client>> {
     while let Some(r) = writing.join_next().await {
         r.map_err(|e| e.to_string())??;
     }
-    Ok(readers)
+    Ok(())
 }
 
 /// Examines a page.
@@ -122,11 +122,11 @@ pub(crate) async fn home(x: &Context, o: &Home) -> Res<Fields> {
     if o.publishers < o.items {
         return Err("a page is of one round of posts: more publishers than items, please".into());
     }
-    let mut clients = x.login_all(x.first..x.first + o.clients, Some(presence(false))).await?;
     if !o.skip_setup {
-        clients = fill(x, clients, o).await?;
+        fill(x, o).await?;
         x.server.settle(Duration::from_secs(20)).await;
     }
+    let clients = x.login_all(x.first..x.first + o.clients, Some(presence(false))).await?;
     let query = format!(
         "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{NODE}'/>\
          <set xmlns='http://jabber.org/protocol/rsm'><max>{}</max><before/></set></pubsub>",
