@@ -46,6 +46,8 @@ pub enum Act {
     IsWrittenTo(usize),
     /// Romeo's password is changed to another.
     Forgets,
+    /// These, one after the other.
+    All(&'static [Act]),
 }
 
 /// A row: what a client does, and what it is told on all its streams.
@@ -176,6 +178,11 @@ impl Stage {
                     }
                 }
                 self.wire().hear(QUIET).await;
+            }
+            Act::All(acts) => {
+                for act in acts {
+                    Box::pin(self.act(*act)).await;
+                }
             }
             Act::Forgets => {
                 let romeo = BareJid::new("romeo@capulet.lit").unwrap();

@@ -1,6 +1,6 @@
 //! What clients say again and again.
 
-use super::Act::{self, Says};
+use super::Act::{self, All, Cuts, Says, Secures};
 
 /// `<authenticate/>` of the client that Romeo has, with what is asked for beside.
 macro_rules! authenticate {
@@ -38,6 +38,11 @@ pub const LOGS_IN: Act = Says(authenticate!(
     "<bind xmlns='urn:xmpp:bind:0'><enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>\
      <request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-NONE'/>"
 ));
+/// A stream over TLS.
+pub const OPEN: Act = All(&[Secures, OPENS]);
+pub const LOGGED_IN: Act = All(&[OPEN, LOGS_IN]);
+/// Logged in, and lost.
+pub const LOST: Act = All(&[LOGGED_IN, Cuts]);
 pub const RETURNS: Act = Says(authenticate!("PLAIN", "{romeo}", ""));
 pub const TYBALT: Act = Says(authenticate!("PLAIN", "{tybalt}", ""));
 pub const TOKEN: Act = Says(show!("{token}", "<fast xmlns='urn:xmpp:fast:0'/>"));

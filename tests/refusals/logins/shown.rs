@@ -2,14 +2,14 @@
 
 use super::super::certificates::Shown;
 use super::Act::{InTheClear, Repeats, Says, Secures, Shows};
-use super::phrases::{EXTERNAL, LOGS_IN, OPENS, RETURNS, WRONG};
+use super::phrases::{EXTERNAL, LOGGED_IN, OPEN, OPENS, RETURNS, WRONG};
 use super::{ROW, Row};
 
 pub const ROWS: &[Row] = &[
     Row {
         when: "EXTERNAL is tried without a certificate",
         by: "XEP-0178 2",
-        does: &[Secures, OPENS, EXTERNAL],
+        does: &[OPEN, EXTERNAL],
         told: &["SASL failure invalid-mechanism"],
         ..ROW
     },
@@ -61,7 +61,7 @@ pub const ROWS: &[Row] = &[
     Row {
         when: "passwords are tried, by either kind of SASL",
         by: "RFC 6120 6.4.5",
-        does: &[Secures, OPENS, Repeats(2, authenticate!("PLAIN", "{wrong}", "")), Repeats(4, WRONG)],
+        does: &[OPEN, Repeats(2, authenticate!("PLAIN", "{wrong}", "")), Repeats(4, WRONG)],
         told: &[
             "SASL failure not-authorized",
             "SASL failure not-authorized",
@@ -75,8 +75,7 @@ pub const ROWS: &[Row] = &[
         when: "a second authentication begins while one is under way",
         by: "XEP-0388 2.6.1",
         does: &[
-            Secures,
-            OPENS,
+            OPEN,
             Says(
                 "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/><authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>",
             ),
@@ -88,8 +87,7 @@ pub const ROWS: &[Row] = &[
         when: "the older SASL begins while SASL2 is under way",
         by: "XEP-0388 2.6.1",
         does: &[
-            Secures,
-            OPENS,
+            OPEN,
             Says("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>"),
             Says("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{romeo}</auth>"),
         ],
@@ -100,8 +98,7 @@ pub const ROWS: &[Row] = &[
         when: "SASL2 answers a challenge of the older SASL",
         by: "XEP-0388 2.6.2",
         does: &[
-            Secures,
-            OPENS,
+            OPEN,
             Says("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>"),
             Says("<response xmlns='urn:xmpp:sasl:2'>{romeo}</response>"),
         ],
@@ -111,14 +108,14 @@ pub const ROWS: &[Row] = &[
     Row {
         when: "an answer comes to what was not asked",
         by: "XEP-0388 2.6.2",
-        does: &[Secures, OPENS, Says("<response xmlns='urn:xmpp:sasl:2'>{romeo}</response>")],
+        does: &[OPEN, Says("<response xmlns='urn:xmpp:sasl:2'>{romeo}</response>")],
         told: &["SASL failure malformed-request"],
         ..ROW
     },
     Row {
         when: "a task is taken up without a login",
         by: "XEP-0388 2.6.4",
-        does: &[Secures, OPENS, Says("<next xmlns='urn:xmpp:sasl:2' task='UPGR-SCRAM-SHA-512'/>")],
+        does: &[OPEN, Says("<next xmlns='urn:xmpp:sasl:2' task='UPGR-SCRAM-SHA-512'/>")],
         told: &["stream error unsupported-stanza-type"],
         ..ROW
     },
@@ -126,8 +123,7 @@ pub const ROWS: &[Row] = &[
         when: "a task is done without a login",
         by: "XEP-0388 2.6.4",
         does: &[
-            Secures,
-            OPENS,
+            OPEN,
             Says("<task-data xmlns='urn:xmpp:sasl:2'><hash xmlns='urn:xmpp:scram-upgrade:0'>AAAA</hash></task-data>"),
         ],
         told: &["stream error unsupported-stanza-type"],
@@ -137,8 +133,7 @@ pub const ROWS: &[Row] = &[
         when: "a task is taken up in place of an answer",
         by: "XEP-0388 2.6.4",
         does: &[
-            Secures,
-            OPENS,
+            OPEN,
             Says("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>"),
             Says("<next xmlns='urn:xmpp:sasl:2' task='UPGR-SCRAM-SHA-512'/>"),
         ],
@@ -149,8 +144,7 @@ pub const ROWS: &[Row] = &[
         when: "a task is done that was not given, with keys of one's own",
         by: "XEP-0480 3",
         does: &[
-            Secures,
-            OPENS,
+            OPEN,
             Says("<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>"),
             Says("<task-data xmlns='urn:xmpp:sasl:2'><hash xmlns='urn:xmpp:scram-upgrade:0'>AAAA</hash></task-data>"),
         ],
@@ -161,8 +155,7 @@ pub const ROWS: &[Row] = &[
         when: "an upgrade is asked for that the account has: there is no task, and doing it comes too late",
         by: "XEP-0480 3",
         does: &[
-            Secures,
-            OPENS,
+            OPEN,
             Says(authenticate!(
                 "PLAIN",
                 "{romeo}",
@@ -176,14 +169,14 @@ pub const ROWS: &[Row] = &[
     Row {
         when: "who is in logs in again",
         by: "XEP-0388 2.6.5",
-        does: &[Secures, OPENS, RETURNS, RETURNS],
+        does: &[OPEN, RETURNS, RETURNS],
         told: &["stream error not-authorized"],
         ..ROW
     },
     Row {
         when: "who has a resource logs in again",
         by: "XEP-0388 2.6.5",
-        does: &[Secures, OPENS, LOGS_IN, RETURNS],
+        does: &[LOGGED_IN, RETURNS],
         told: &["stream error unsupported-stanza-type"],
         ..ROW
     },
@@ -231,8 +224,7 @@ pub const ROWS: &[Row] = &[
         when: "a message comes before there is a resource",
         by: "RFC 6120 7.1",
         does: &[
-            Secures,
-            OPENS,
+            OPEN,
             Says(concat!(
                 authenticate!("PLAIN", "{romeo}", ""),
                 "<message to='juliet@capulet.lit/balcony' id='early'/>"

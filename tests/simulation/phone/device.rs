@@ -1,12 +1,9 @@
 //! A device: a client that acknowledges, resumes, catches up and says again, and notes what it gets.
 
-// long: one client, from its login to the last message, which is read in one go.
-
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use xmpp::Element;
@@ -14,9 +11,9 @@ use xmpp::sasl::client::{Binding, ClientExchange, Salted};
 use xmpp::sasl::{Hash, decode_message, encode_message};
 
 use super::super::chance::Chance;
-use super::super::wire::End;
 use super::day::{DOMAIN, PASSWORD, Place};
-use crate::stage::frames::{Frame, Frames};
+use super::link::Link;
+use crate::stage::frames::Frame;
 
 const SM: &str = "urn:xmpp:sm:3";
 const MAM: &str = "urn:xmpp:mam:2";
@@ -116,42 +113,6 @@ pub struct Device {
     queries: u32,
     /// When to ask its archive again that could not answer.
     retry: Option<Instant>,
-}
-
-/// An open stream.
-struct Link {
-    read: ReadHalf<End>,
-    write: mpsc::UnboundedSender<String>,
-    frames: Frames,
-}
-
-impl Link {
-    fn send(&self, text: impl Into<String>) {
-        self.write.send(text.into()).ok();
-    }
-
-    async fn next(&mut self) -> Option<Frame> {
-        let mut buffer = [0; 2048];
-        loop {
-            if let Some(frame) = self.frames.next().unwrap() {
-                return Some(frame);
-            }
-            match self.read.read(&mut buffer).await {
-                Ok(count @ 1..) => self.frames.push(&buffer[..count]),
-                _ => return None,
-            }
-        }
-    }
-
-    async fn element(&mut self) -> Option<Element> {
-        loop {
-            match self.next().await? {
-                Frame::Element(element) => return Some(element),
-                Frame::Open(_) => {}
-                Frame::Close => return None,
-            }
-        }
-    }
 }
 
 impl Device {
@@ -277,17 +238,7 @@ impl Device {
     /// One link, from beginning to end.
     async fn connect(&mut self) -> Option<Over> {
         let end = self.place.connect(self.index)?;
-        let (read, mut write) = tokio::io::split(end);
-        let (sender, mut pending) = mpsc::unbounded_channel::<String>();
-        tokio::spawn(async move {
-            while let Some(text) = pending.recv().await {
-                if write.write_all(text.as_bytes()).await.is_err() {
-                    return;
-                }
-            }
-            write.shutdown().await.ok();
-        });
-        let mut link = Link { read, write: sender, frames: Frames::default() };
+        let mut link = Link::new(end);
         self.state("logging in");
         timeout(Duration::from_secs(40), self.log_in(&mut link)).await.ok()??;
         self.state("online");

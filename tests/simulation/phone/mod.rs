@@ -19,6 +19,7 @@
 
 mod day;
 mod device;
+mod link;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
