@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use xmpp::{Element, ns};
 
+use super::glance;
 use super::microblog::{SOCIAL_FEED_PREFIX, is_comments};
 use super::uri::Place;
 use crate::config::NodeConfig;
@@ -22,12 +23,41 @@ pub fn is_of_posts(node: &str, config: &NodeConfig) -> bool {
 /// The payload, with the link to its place if it is an Atom entry that has none.
 #[must_use]
 pub fn linked(payload: Bytes, place: &Place) -> Bytes {
-    let entry = xmpp::xml::parse_element(&payload, "").ok().filter(|entry| entry.is("entry", ns::ATOM));
-    let Some(entry) = entry else { return payload };
+    match lacks_link(&payload).unwrap_or_else(|| opened_lacks_link(&payload)) {
+        true => beside(&payload, &link(place)).into(),
+        false => payload,
+    }
+}
+
+/// Whether the payload is an Atom entry without such a link. `None` where it has to be opened to know.
+fn lacks_link(payload: &[u8]) -> Option<bool> {
+    let mut tags = glance::tags(payload);
+    let root = tags.next()?;
+    if root.name != b"entry" || root.attribute(b"xmlns")? != ns::ATOM.as_bytes() {
+        return None;
+    }
+    for link in tags.filter(|tag| tag.depth == 1 && tag.local() == b"link") {
+        // Whose it is, and what it says, is written out in almost every one.
+        if link.name != b"link" || link.attribute(b"xmlns").is_some() || link.says(b"&#") {
+            return None;
+        }
+        let leads_to_xmpp =
+            || link.attribute(b"href").is_some_and(|href| href.trim_ascii_start().starts_with(b"xmpp:"));
+        let is_alternate = link.attribute(b"rel").is_none_or(|rel| rel == b"alternate");
+        if is_alternate && (link.attribute(b"type").is_none() || leads_to_xmpp()) {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
+fn opened_lacks_link(payload: &[u8]) -> bool {
+    let entry = xmpp::xml::parse_element(payload, "").ok().filter(|entry| entry.is("entry", ns::ATOM));
+    let Some(entry) = entry else { return false };
     let is_taken = |of: &Element| {
         of.attr("type").is_none() || of.attr("href").is_some_and(|href| href.trim_start().starts_with("xmpp:"))
     };
-    if links(&entry).any(is_taken) { payload } else { beside(&payload, &link(place)).into() }
+    !links(&entry).any(is_taken)
 }
 
 /// The entry's `alternate` links; without a `rel` they are that too (RFC 4287 section 4.2.7.2).
@@ -92,11 +122,25 @@ mod tests {
             ("<link href='https://capulet.lit/1'/>", false),
         ] {
             let before = format!("<entry {ATOM}>{inside}</entry>");
+            assert_eq!(lacks_link(before.as_bytes()), Some(is_added), "{before}");
+            assert_eq!(opened_lacks_link(before.as_bytes()), is_added, "{before}");
             let after = if is_added { format!("<entry {ATOM}>{inside}{link}</entry>") } else { before.clone() };
             assert_eq!(linked(before.into(), &place), after);
         }
         for other in ["<feed xmlns='http://www.w3.org/2005/Atom'/>", "<entry xmlns='urn:example:t'/>", "no element"] {
             assert_eq!(linked(Bytes::from(other), &place), other);
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_another_way_is_opened() {
+        for (entry, lacks) in [
+            (format!("<a:entry xmlns:a='{}'><a:link href='x'/></a:entry>", ns::ATOM), false),
+            (format!("<entry {ATOM} xmlns:a='{}'><a:link href='x'/></entry>", ns::ATOM), false),
+            (format!("<entry {ATOM}><link xmlns='urn:example:t' href='x'/></entry>"), true),
+            (format!("<entry {ATOM}><link rel='&#97;lternate' href='x'/></entry>"), false),
+        ] {
+            assert_eq!((lacks_link(entry.as_bytes()), opened_lacks_link(entry.as_bytes())), (None, lacks), "{entry}");
         }
     }
 

@@ -5,6 +5,7 @@
 use xmpp::jid::BareJid;
 use xmpp::{Element, ns};
 
+use super::glance::has;
 use super::uri::Place;
 use crate::time::Timestamp;
 
@@ -18,7 +19,7 @@ const HEART_BYTES_MAX: usize = 8_192;
 #[must_use]
 pub fn is_heart(payload: &[u8]) -> bool {
     // Most comments are told apart without being opened.
-    if payload.len() > HEART_BYTES_MAX || !payload.windows(HEART.len()).any(|bytes| bytes == HEART.as_bytes()) {
+    if payload.len() > HEART_BYTES_MAX || !has(payload, HEART.as_bytes()) {
         return false;
     }
     let Ok(entry) = xmpp::xml::parse_element(payload, "") else { return false };
@@ -68,7 +69,7 @@ pub fn heart(publisher: &BareJid, comments: &Place, now: Timestamp) -> Element {
 /// (`rel='via'`) shares the comments of the one it repeats, and has none of its own.
 #[must_use]
 pub fn comments_of(payload: &[u8]) -> Option<Place> {
-    if !payload.windows(7).any(|bytes| bytes == b"replies") {
+    if !has(payload, b"replies") {
         return None;
     }
     let entry = xmpp::xml::parse_element(payload, "").ok()?;

@@ -4,6 +4,7 @@
 
 pub mod alternate;
 pub mod attachments;
+mod glance;
 pub mod likes;
 pub mod microblog;
 pub mod social;

@@ -8,6 +8,7 @@
 use xmpp::jid::BareJid;
 use xmpp::{Element, ns};
 
+use super::glance::{self, Tag, has};
 use super::uri::Place;
 
 /// RFC 4685.
@@ -49,8 +50,8 @@ pub struct Concern {
 /// Whom an entry concerns: each once, by what it says most of them. Empty for what is no entry.
 #[must_use]
 pub fn concerned(payload: &[u8]) -> Vec<Concern> {
-    // Most entries lead to nobody, and are not opened.
-    if !has(payload, b"xmpp:") {
+    // Most entries lead to nobody but their author, and are not opened.
+    if !leads_to_others(payload) {
         return Vec::new();
     }
     let Ok(entry) = xmpp::xml::parse_element(payload, "") else { return Vec::new() };
@@ -127,7 +128,7 @@ fn person(uri: &str) -> Option<BareJid> {
 /// The categories of an entry, as they stand there, each once: `<category term='…'/>`. Folding them is for who keeps them.
 #[must_use]
 pub fn categories(payload: &[u8]) -> Vec<String> {
-    if !has(payload, b"category") {
+    if !has_categories(payload) {
         return Vec::new();
     }
     let Ok(entry) = xmpp::xml::parse_element(payload, "") else { return Vec::new() };
@@ -143,8 +144,20 @@ pub fn categories(payload: &[u8]) -> Vec<String> {
     terms
 }
 
-fn has(payload: &[u8], wanted: &[u8]) -> bool {
-    payload.windows(wanted.len()).any(|bytes| bytes == wanted)
+/// Whether an entry has categories, or what looks like some. It is not opened.
+#[must_use]
+pub fn has_categories(payload: &[u8]) -> bool {
+    has(payload, b"category") && glance::tags(payload).any(|tag| tag.depth == 1 && tag.local() == b"category")
+}
+
+/// Whether an entry may concern anybody.
+fn leads_to_others(payload: &[u8]) -> bool {
+    let leads = |tag: Tag<'_>| match tag.local() {
+        b"in-reply-to" | b"reference" | b"mention" | b"a" => tag.says(b"xmpp:"),
+        b"link" => (tag.says(b"via") || tag.says(b"mentioned")) && tag.says(b"xmpp:"),
+        _ => false,
+    };
+    has(payload, b"xmpp:") && glance::tags(payload).any(leads)
 }
 
 #[cfg(test)]
@@ -207,6 +220,20 @@ mod tests {
             let found = concerned(&entry(&inside));
             let found: Vec<_> = found.iter().map(|concern| (concern.how, concern.whom.as_str())).collect();
             assert_eq!(found, expected, "{inside}");
+        }
+        // Nobody is looked for in what leads to its author and itself alone.
+        for (inside, leads) in [
+            (
+                "<author><uri>xmpp:juliet@capulet.lit</uri></author><link rel='alternate' href='xmpp:juliet@capulet.lit'/>",
+                false,
+            ),
+            (
+                "<content type='xhtml'><p xmlns='http://www.w3.org/1999/xhtml'><a href='https://x.lit'/>xmpp:</p></content>",
+                false,
+            ),
+            ("<source><link href='xmpp:romeo@montague.lit' rel='via'/></source>", true),
+        ] {
+            assert_eq!(leads_to_others(&entry(inside)), leads, "{inside}");
         }
         assert_eq!(concerned(b"<other xmlns='urn:x'>xmpp:</other>"), []);
         let crowd: String = (0..100).map(|n| format!("<link rel='mentioned' href='xmpp:p{n}@x.lit'/>")).collect();

@@ -1,9 +1,11 @@
 //! What a change means to somebody else than its caller: a comment, a like, a mention, a repeated post, a follower.
 //!
-//! Found before the change is decided, since of what is taken back only the item that goes knows; told when it is
-//! durable and its caller has been answered. This is the one place where such things are recognised among what is
+//! What is taken back is looked at before the change is decided, since only the item that goes knows; what is published
+//! after that, when it is durable and its caller has been answered, which is when both are told. This is the one place where such things are recognised among what is
 //! published here; [`arrival`] is the same for what a service elsewhere sent.
 
+use bytes::Bytes;
+use pubsub::model::NodeName;
 use pubsub::profile::attachments::{Attached, is_attachments, target};
 use pubsub::profile::likes::is_heart;
 use pubsub::profile::microblog::{is_comments, is_feed, summary};
@@ -45,35 +47,45 @@ impl Entry<'_> {
     }
 }
 
+/// What a change will mean to others, as far as that is known before it is made.
+pub(super) enum Coming {
+    /// All of it: what goes knows it only now.
+    Found(Vec<Happening>),
+    /// What is published says it, and is looked at when it is.
+    Posted(Posted),
+}
+
+/// What is published.
+pub(super) struct Posted {
+    node: NodeName,
+    payload: Bytes,
+}
+
 impl Pep {
     /// What a change will mean to others, if it is made.
-    pub(super) async fn happenings(&self, home: &BareJid, caller: &Caller, request: &Request) -> Vec<Happening> {
+    pub(super) async fn happenings(&self, home: &BareJid, caller: &Caller, request: &Request) -> Coming {
         let found = match request {
+            Request::Publish { node, item: Some(NewItem { payload: NewPayload::One { bytes, .. }, .. }), .. }
+                if is_attachments(node) || is_listened_to(node) =>
+            {
+                return Coming::Posted(Posted { node: NodeName::clone(node), payload: bytes.clone() });
+            }
             Request::Subscribe { node, jid, .. } | Request::Unsubscribe { node, jid, .. }
                 if &**node == ns::MICROBLOG && jid.is_bare() =>
             {
                 self.follower(home, caller, request).await
             }
-            Request::Publish { node, .. } | Request::Retract { node, .. } if is_attachments(node) => {
-                self.liker(home, caller, request).await
-            }
-            Request::Publish { node, .. } | Request::Retract { node, .. }
-                if is_feed(node) && &**node != ns::PUBSUB_SUBSCRIPTION =>
-            {
-                self.writer(home, caller, request).await
-            }
-            _ => return Vec::new(),
+            Request::Retract { node, id, .. } if is_attachments(node) => match BareJid::new(id) {
+                Ok(person) => self.liker(home, node, person, &Attached::default()).await,
+                Err(_) => Ok(Vec::new()),
+            },
+            Request::Retract { node, id, .. } if is_listened_to(node) => self.withdrawn(home, node, id).await,
+            _ => Ok(Vec::new()),
         };
-        match found {
-            Ok(mut found) => {
-                found.retain(|one| one.whom != one.person);
-                found
-            }
-            Err(error) => {
-                tracing::error!(%error, %home, "whom a change concerns cannot be found out");
-                Vec::new()
-            }
-        }
+        Coming::Found(found.unwrap_or_else(|error| {
+            tracing::error!(%error, %home, "whom a change concerns cannot be found out");
+            Vec::new()
+        }))
     }
 
     /// Whose a node is, if that is an account here.
@@ -104,8 +116,15 @@ impl Pep {
         Ok(vec![Happening { act: Act::Follow, whom, person, at: None, about, text: None, is_taken_back }])
     }
 
-    async fn liker(&self, home: &BareJid, caller: &Caller, request: &Request) -> Result<Vec<Happening>, Fault> {
-        let Some((node, item)) = request.node().and_then(|name| target(home, name)) else { return Ok(Vec::new()) };
+    /// What somebody attached, or took back, means.
+    async fn liker(
+        &self,
+        home: &BareJid,
+        node: &str,
+        person: BareJid,
+        attached: &Attached,
+    ) -> Result<Vec<Happening>, Fault> {
+        let Some((node, item)) = target(home, node) else { return Ok(Vec::new()) };
         let whom = match home.localpart() {
             Some(_) => Some(home.clone()),
             None => self.item_of(home, &node, &item).await?.map(|item| item.publisher.clone()),
@@ -113,14 +132,6 @@ impl Pep {
         let Some(whom) = whom.filter(|whom| whom.localpart().is_some() && self.serves(whom)) else {
             return Ok(Vec::new());
         };
-        let (person, attached) = match request {
-            Request::Publish { item: Some(NewItem { payload: NewPayload::One { bytes, .. }, .. }), .. } => {
-                (Some(caller.bare.clone()), Attached::stored(bytes))
-            }
-            Request::Retract { id, .. } => (BareJid::new(id).ok(), Attached::default()),
-            _ => (None, Attached::default()),
-        };
-        let Some(person) = person else { return Ok(Vec::new()) };
         let is_taken_back = !attached.noticed && attached.reactions.is_empty();
         let reactions: Vec<&str> = attached.reactions.iter().map(|reaction| &**reaction).collect();
         let text = (!reactions.is_empty()).then(|| reactions.join(" ").chars().take(TEXT_CHARS).collect());
@@ -128,37 +139,48 @@ impl Pep {
         Ok(vec![Happening { act: Act::Like, whom, person, at: None, about, text, is_taken_back }])
     }
 
-    async fn writer(&self, home: &BareJid, caller: &Caller, request: &Request) -> Result<Vec<Happening>, Fault> {
-        let Some(node) = request.node() else { return Ok(Vec::new()) };
-        let gone;
-        let (payload, person, id) = match request {
-            Request::Publish { item: Some(NewItem { id, payload: NewPayload::One { bytes, .. } }), .. } => {
-                (&bytes[..], caller.bare.clone(), id.clone())
-            }
-            Request::Retract { id, .. } => {
-                let Some(item) = self.item_of(home, node, id).await? else { return Ok(Vec::new()) };
-                gone = item;
-                (&gone.payload[..], gone.publisher.clone(), Some(id.clone()))
-            }
-            _ => return Ok(Vec::new()),
-        };
-        let place = Place { service: home.clone(), node: Box::from(&**node), item: id };
-        let entry = Entry { place, payload, person, is_taken_back: matches!(request, Request::Retract { .. }) };
+    /// What an entry means that goes.
+    async fn withdrawn(&self, home: &BareJid, node: &str, id: &str) -> Result<Vec<Happening>, Fault> {
+        let Some(item) = self.item_of(home, node, id).await? else { return Ok(Vec::new()) };
+        let place = Place { service: home.clone(), node: node.into(), item: Some(id.into()) };
+        let person = item.publisher.clone();
+        self.writer(Entry { place, payload: &item.payload, person, is_taken_back: true }).await
+    }
+
+    /// What is published means, now that it is.
+    async fn posted(
+        &self,
+        home: &BareJid,
+        caller: &Caller,
+        posted: &Posted,
+        id: Option<&str>,
+    ) -> Result<Vec<Happening>, Fault> {
+        let Posted { node, payload } = posted;
+        let person = caller.bare.clone();
+        if is_attachments(node) {
+            return self.liker(home, node, person, &Attached::stored(payload)).await;
+        }
+        let place = Place { service: home.clone(), node: Box::from(&**node), item: id.map(Box::from) };
+        self.writer(Entry { place, payload, person, is_taken_back: false }).await
+    }
+
+    async fn writer(&self, entry: Entry<'_>) -> Result<Vec<Happening>, Fault> {
+        let Place { service: home, node, .. } = &entry.place;
         let mut found = Vec::new();
         if is_comments(node)
             && let Some(whom) = self.keeper(home, node).await?
         {
             let comments = Place { item: None, ..entry.place.clone() };
             let post = self.nodes.commented_post(&comments, &whom).await?;
-            let act = if is_heart(payload) { Act::Like } else { Act::Reply };
+            let act = if is_heart(entry.payload) { Act::Like } else { Act::Reply };
             found.push(entry.happening(act, whom, Some(post.unwrap_or(comments))));
         }
-        for concern in concerned(payload) {
+        for concern in concerned(entry.payload) {
             if !self.serves(&concern.whom) {
                 continue;
             }
             let whom = match (concern.whom.localpart(), &concern.what) {
-                (Some(_), _) if self.accounts.exists(&concern.whom).await? => Some(concern.whom.clone()),
+                (Some(_), _) => Some(concern.whom.clone()),
                 (None, Some(Place { service, node, item: Some(item) })) => {
                     self.item_of(service, node, item).await?.map(|item| item.publisher.clone())
                 }
@@ -172,14 +194,19 @@ impl Pep {
         Ok(found)
     }
 
-    /// The change was made: whom it concerns is told, unless they block who made it or may not see it. `id` is that of
-    /// the item it published.
-    pub(super) async fn tell_happenings(&self, happenings: Vec<Happening>, id: Option<&str>) {
-        let Some(router) = self.router.upgrade() else { return };
-        for mut happening in happenings {
-            if let Some(place) = happening.at.as_mut().filter(|place| place.item.is_none()) {
-                place.item = id.map(Box::from);
-            }
+    /// The change was made, and its caller was answered: whom it concerns is told, unless they block who made it or may not
+    /// see it. `id` is that of the item it published.
+    pub(super) async fn tell_happenings(&self, home: &BareJid, caller: &Caller, coming: Coming, id: Option<&str>) {
+        let found = match coming {
+            Coming::Found(found) => Ok(found),
+            Coming::Posted(posted) => self.posted(home, caller, &posted, id).await,
+        };
+        let found = found.unwrap_or_else(|error| {
+            tracing::error!(%error, %home, "whom a change concerns cannot be found out");
+            Vec::new()
+        });
+        let Some(router) = self.router.upgrade().filter(|_| !found.is_empty()) else { return };
+        for happening in found.into_iter().filter(|one| one.whom != one.person) {
             match self.may_concern(&happening).await {
                 Ok(true) => tell(&router, &happening).await,
                 Ok(false) => {}
@@ -190,7 +217,8 @@ impl Pep {
 
     async fn may_concern(&self, happening: &Happening) -> Result<bool, Fault> {
         let Happening { whom, person, at, .. } = happening;
-        if self.are_apart(whom, person).await? {
+        // What they made may be there longer than they are.
+        if self.are_apart(whom, person).await? || !self.accounts.exists(whom).await? {
             return Ok(false);
         }
         match at {
@@ -200,6 +228,11 @@ impl Pep {
             _ => Ok(true),
         }
     }
+}
+
+/// Whether what is published there is told to whom it concerns.
+fn is_listened_to(node: &str) -> bool {
+    is_feed(node) && node != ns::PUBSUB_SUBSCRIPTION
 }
 
 const fn act_of(how: How) -> Act {
@@ -222,7 +255,7 @@ pub(in crate::extensions) async fn tell(router: &Router, happening: &Happening) 
 
 /// What an item that a service elsewhere sent to `account` means to it.
 pub(in crate::extensions) fn arrival(account: &BareJid, home: &BareJid, node: &str, item: &Item) -> Option<Happening> {
-    if !is_feed(node) || item.publisher == *account {
+    if !is_listened_to(node) || item.publisher == *account {
         return None;
     }
     let concern = concerned(&item.payload).into_iter().find(|concern| concern.whom == *account)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pubsub::config::Bound;
 use pubsub::request::{Entity, NewItem};
 use pubsub::wire::reply::{Rendered, render, unmodified};
-use pubsub::{Caller, Decision, Home, Needs, Refusal, Request, Timestamp, View, decide, wire};
+use pubsub::{Caller, Change, Decision, Home, Needs, Refusal, Request, Timestamp, View, decide, wire};
 use store::{CommitError, Fault};
 use tokio::sync::oneshot;
 use xmpp::stanza::Content;
@@ -52,6 +52,8 @@ impl From<Failure> for StanzaError {
 /// What came of a change.
 pub(super) struct Changed {
     pub(super) reply: pubsub::Reply,
+    /// Whether an item was published whose id nothing had; not always known.
+    pub(super) is_new: bool,
     /// Tells the fan-out that it may begin; absent when there is nothing to tell.
     pub(super) go: Option<oneshot::Sender<bool>>,
     /// The same for each node that changed, where several did.
@@ -62,8 +64,8 @@ pub(super) struct Changed {
 
 impl Changed {
     /// One node changed.
-    fn one(reply: pubsub::Reply, go: Option<oneshot::Sender<bool>>) -> Self {
-        Self { reply, go, goes: Vec::new(), after: None }
+    pub(super) fn one(reply: pubsub::Reply, go: Option<oneshot::Sender<bool>>) -> Self {
+        Self { reply, is_new: false, go, goes: Vec::new(), after: None }
     }
 
     /// It is durable: those who should hear of it do.
@@ -130,10 +132,10 @@ impl Pep {
             if let Some((request, is_public)) = subscription {
                 self.note_public(&asked.to, &caller, &request, &changed.reply, is_public).await;
             }
-            let reply = changed.reply.clone();
+            let (reply, is_new) = (changed.reply.clone(), changed.is_new);
             let answer = self.answer_change(&asked, changed, namespace).await;
-            self.tell_happenings(happenings, published(&reply)).await;
-            self.settle_tags(&asked.to, tagging, &reply).await;
+            self.tell_happenings(&asked.to, &caller, happenings, published(&reply)).await;
+            self.settle_tags(&asked.to, tagging, &reply, is_new).await;
             return answer;
         }
         let payload = self.read(&asked.to, &caller, &request).await?;
@@ -255,9 +257,9 @@ impl Pep {
     pub(super) async fn delete_one(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
         let tagging = self.tagging(home, &request);
         let changed = self.change_whole(home, caller, request).await?;
-        let reply = changed.reply.clone();
+        let (reply, is_new) = (changed.reply.clone(), changed.is_new);
         changed.tell();
-        self.settle_tags(home, tagging, &reply).await;
+        self.settle_tags(home, tagging, &reply, is_new).await;
         Ok(())
     }
 
@@ -313,7 +315,9 @@ impl Pep {
             _ => None,
         };
         drop(turnstile);
-        Ok(Some((receipt, Changed::one(reply, go))))
+        let is_put = changes.iter().any(|change| matches!(change, Change::PutItem(_)));
+        let is_new = is_put && !changes.iter().any(|change| matches!(change, Change::DropItem { .. }));
+        Ok(Some((receipt, Changed { is_new, ..Changed::one(reply, go) })))
     }
 
     /// The id of a publish, if it may be taken for new without looking: almost every post has an id nobody used. The

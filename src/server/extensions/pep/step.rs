@@ -172,7 +172,7 @@ impl Pep {
         }
         let Some((receipt, goes)) = ensemble.commit(batch).await? else { return Ok(None) };
         drop(turnstiles);
-        Ok(Some((Some(receipt), reply.map(|reply| Changed { reply, go: None, goes, after: None }))))
+        Ok(Some((Some(receipt), reply.map(|reply| Changed { goes, ..Changed::one(reply, None) }))))
     }
 
     /// The node of an account, if it exists.

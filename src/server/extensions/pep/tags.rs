@@ -7,12 +7,12 @@
 
 use pubsub::config::Bound;
 use pubsub::decide::{drop_kept, enlist, forget};
-use pubsub::model::ItemHead;
+use pubsub::model::{ItemHead, NodeName};
 use pubsub::profile::microblog::{is_comments, is_feed};
-use pubsub::profile::social::categories;
+use pubsub::profile::social::{categories, has_categories};
 use pubsub::profile::tags::{self, TAG_BYTES_MAX, is_tag};
 use pubsub::profile::uri::Place;
-use pubsub::request::NewItem;
+use pubsub::request::{NewItem, NewPayload};
 use pubsub::{Caller, Change, Decision, Item, Refusal, Reply, Request};
 use sha1::{Digest as _, Sha1};
 use store::{Batch, CommitError, Fault};
@@ -35,9 +35,11 @@ const TENDED: usize = 500;
 
 /// What a change may mean for tags.
 pub(super) struct Tagging {
-    node: Box<str>,
+    node: NodeName,
     /// The item that changes; all of the node's otherwise.
     item: Option<Box<str>>,
+    /// Whether what is published may bear tags.
+    may_bear: bool,
 }
 
 /// As tags are compared: compatibility forms and case are the same, and white space is a hyphen. `None` for what is none.
@@ -99,25 +101,32 @@ impl Pep {
     /// What a change may mean for tags, before it is made.
     pub(super) fn tagging(&self, home: &BareJid, request: &Request) -> Option<Tagging> {
         let _service = self.hosting.tags_of(home)?;
-        let (node, item) = match request {
-            Request::Publish { node, item: Some(NewItem { id, .. }), .. } => (node, id.clone()),
-            Request::Retract { node, id, .. } => (node, Some(id.clone())),
-            Request::Configure { node, .. } | Request::Purge { node } | Request::Delete { node, .. } => (node, None),
+        let (node, item, payload) = match request {
+            Request::Publish { node, item: Some(NewItem { id, payload }), .. } => (node, id.clone(), Some(payload)),
+            Request::Retract { node, id, .. } => (node, Some(id.clone()), None),
+            Request::Configure { node, .. } | Request::Purge { node } | Request::Delete { node, .. } => {
+                (node, None, None)
+            }
             _ => return None,
         };
         let is_listed = is_feed(node) && !is_comments(node) && &**node != ns::PUBSUB_SUBSCRIPTION;
-        is_listed.then(|| Tagging { node: Box::from(&**node), item })
+        let may_bear = matches!(payload, Some(NewPayload::One { bytes, .. }) if has_categories(bytes));
+        is_listed.then(|| Tagging { node: NodeName::clone(node), item, may_bear })
     }
 
-    /// The change was made: what is listed follows. `id` is that of the item it published.
-    pub(super) async fn settle_tags(&self, home: &BareJid, tagging: Option<Tagging>, reply: &Reply) {
-        let Some(Tagging { node, item }) = tagging else { return };
+    /// The change was made: what is listed follows. `is_new` says that what it published was never there before.
+    pub(super) async fn settle_tags(&self, home: &BareJid, tagging: Option<Tagging>, reply: &Reply, is_new: bool) {
+        let Some(Tagging { node, item, may_bear }) = tagging else { return };
+        if is_new && !may_bear {
+            // Almost every post: it is in no list, and comes into none.
+            return;
+        }
         let settled = match item.or_else(|| published(reply).map(Box::from)) {
             Some(item) => self.retag(home, &node, &item).await,
             None => self.retag_all(home, &node).await,
         };
         if let Err(error) = settled {
-            tracing::error!(?error, %home, node, "what is listed under hashtags is behind");
+            tracing::error!(?error, %home, %node, "what is listed under hashtags is behind");
         }
     }
 

@@ -46,7 +46,7 @@ fn contended() -> Failure {
 
 /// A change of several nodes that is to be told.
 fn told(reply: pubsub::Reply, goes: Vec<oneshot::Sender<bool>>) -> Changed {
-    Changed { reply, go: None, goes, after: None }
+    Changed { goes, ..Changed::one(reply, None) }
 }
 
 impl Pep {
