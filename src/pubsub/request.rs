@@ -59,6 +59,8 @@ pub enum NewPayload {
         namespace: Box<str>,
         /// The whole element, finished bytes.
         bytes: Bytes,
+        /// Whether it is an Atom entry that does not say where it stands, so that the service may.
+        lacks_place: bool,
     },
     /// More than one, or text.
     Bad,

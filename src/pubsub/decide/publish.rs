@@ -158,17 +158,18 @@ fn keeps_items(config: &NodeConfig) -> bool {
 /// The item's id, and its payload as it is kept and told: a post says where it stands.
 fn placed(view: &View, node: &NodeName, config: &NodeConfig, item: Checked) -> (Box<str>, bytes::Bytes) {
     let id = item.id.unwrap_or_else(|| view.fresh.clone());
-    if !alternate::is_of_posts(node, config) || item.payload.is_empty() {
+    if !item.lacks_place || !alternate::is_of_posts(node, config) {
         return (id, item.payload);
     }
     let place = Place { service: view.address.clone(), node: (**node).into(), item: Some(id.clone()) };
-    (id, alternate::linked(item.payload, &place))
+    (id, alternate::linked(&item.payload, &place))
 }
 
 /// An item that fits the node.
 struct Checked {
     id: Option<Box<str>>,
     payload: bytes::Bytes,
+    lacks_place: bool,
 }
 
 /// Sections 7.1.3.4 to 7.1.3.7: whether an item is there when it must be, and what it must be.
@@ -186,11 +187,11 @@ fn checked(config: &NodeConfig, node: &str, item: Option<&NewItem>, view: &View)
     if item.id.as_ref().is_some_and(|id| id.len() > view.limits.name_bytes_max) {
         return Err(Refusal::NameTooLong(view.limits.name_bytes_max));
     }
-    let payload = match &item.payload {
+    let (payload, lacks_place) = match &item.payload {
         NewPayload::None if config.deliver_payloads => return Err(Refusal::PayloadRequired),
-        NewPayload::None => bytes::Bytes::new(),
+        NewPayload::None => (bytes::Bytes::new(), false),
         NewPayload::Bad => return Err(Refusal::InvalidPayload),
-        NewPayload::One { name, namespace, bytes } => {
+        NewPayload::One { name, namespace, bytes, lacks_place } => {
             let bytes_max = config.payload_bytes_max.min(view.limits.payload_bytes_max);
             let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             if size > bytes_max {
@@ -199,8 +200,8 @@ fn checked(config: &NodeConfig, node: &str, item: Option<&NewItem>, view: &View)
             if !profile::takes_payload(node, name, namespace) {
                 return Err(Refusal::InvalidPayload);
             }
-            bytes.clone()
+            (bytes.clone(), *lacks_place)
         }
     };
-    Ok(Some(Checked { id: item.id.clone(), payload }))
+    Ok(Some(Checked { id: item.id.clone(), payload, lacks_place }))
 }

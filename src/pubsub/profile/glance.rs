@@ -26,21 +26,6 @@ impl<'a> Tag<'a> {
     pub(super) fn says(&self, text: &[u8]) -> bool {
         has(self.attributes, text)
     }
-
-    /// What an attribute says, references unresolved.
-    pub(super) fn attribute(&self, wanted: &[u8]) -> Option<&'a [u8]> {
-        let mut rest = self.attributes;
-        loop {
-            let (name, value) = rest.split_at_checked(memchr(b'=', rest)?)?;
-            let value = value.get(1..)?.trim_ascii_start();
-            let (quote, value) = value.split_first()?;
-            let (value, after) = value.split_at_checked(memchr(*quote, value)?)?;
-            if name.trim_ascii() == wanted {
-                return Some(value);
-            }
-            rest = after.get(1..)?;
-        }
-    }
 }
 
 /// The start tags of an element, the root's first.
@@ -94,16 +79,16 @@ mod tests {
 
     use super::*;
 
-    fn opened(element: &Element, depth: usize, out: &mut Vec<(usize, String, Option<String>)>) {
-        out.push((depth, element.name().to_owned(), element.attr("rel").map(str::to_owned)));
+    fn opened(element: &Element, depth: usize, out: &mut Vec<(usize, String)>) {
+        out.push((depth, element.name().to_owned()));
         for child in element.children() {
             opened(child, depth + 1, out);
         }
     }
 
-    fn glanced(payload: &[u8]) -> Vec<(usize, String, Option<String>)> {
+    fn glanced(payload: &[u8]) -> Vec<(usize, String)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        tags(payload).map(|tag| (tag.depth, text(tag.local()), tag.attribute(b"rel").map(text))).collect()
+        tags(payload).map(|tag| (tag.depth, text(tag.local()))).collect()
     }
 
     #[test]
@@ -117,14 +102,16 @@ mod tests {
             opened(&xmpp::xml::parse_element(payload.as_bytes(), "").unwrap(), 0, &mut expected);
             assert_eq!(glanced(payload.as_bytes()), expected, "{payload}");
         }
-        assert_eq!(glanced(b"<a><b rel='"), [(0, "a".to_owned(), None)]);
+        assert_eq!(glanced(b"<a><b rel='"), [(0, "a".to_owned())]);
         assert_eq!(glanced(b"nothing"), []);
+        let said = tags(b"<a b='xmpp:c'>xmpp:d<e f='g'/></a>").map(|tag| tag.says(b"xmpp:")).collect::<Vec<_>>();
+        assert_eq!(said, [true, false]);
     }
 
     proptest! {
         #[test]
         fn nothing_panics(bytes in prop::collection::vec(prop::sample::select(b"<>/='\"!]&: ab".to_vec()), 0..80)) {
-            let _read = tags(&bytes).map(|tag| tag.attribute(b"a").map(<[u8]>::len)).collect::<Vec<_>>();
+            let _read = tags(&bytes).map(|tag| tag.says(b"a")).collect::<Vec<_>>();
         }
     }
 }

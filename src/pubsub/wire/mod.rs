@@ -15,7 +15,7 @@ pub mod timeline;
 
 pub use form::{authorization_request, configuration_form, metadata_form, relationships_form};
 pub use order::order;
-pub use parse::{is_cancelled_authorization, parse, parse_authorization, parse_owner};
+pub use parse::{is_cancelled_authorization, parse, parse_authorization, parse_owner, payload};
 
 /// Small pieces of XML, escaped.
 pub(crate) struct Writer(pub(crate) Vec<u8>);

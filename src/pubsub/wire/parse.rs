@@ -8,6 +8,7 @@ use xmpp::{ns, paging};
 
 use super::form::{AUTHORIZATION, NODE_CONFIG, PUBLISH_OPTIONS, SUBSCRIBE_OPTIONS, values};
 use crate::model::{Affiliation, NodeName, SubscriptionState};
+use crate::profile::alternate::lacks_place;
 use crate::refusal::Refusal;
 use crate::request::{ItemsQuery, NewItem, NewPayload, Request, Wanted};
 
@@ -139,12 +140,21 @@ fn new_item(item: &Element) -> NewItem {
     let payload = match (children.next(), children.next()) {
         _ if has_text => NewPayload::Bad,
         (None, _) => NewPayload::None,
-        (Some(only), None) if !only.has_ns("") => {
-            NewPayload::One { name: only.name().into(), namespace: only.ns().into(), bytes: payload_bytes(only) }
-        }
+        (Some(only), None) if !only.has_ns("") => payload(only),
         _ => NewPayload::Bad,
     };
     NewItem { id, payload }
+}
+
+/// An element as what is to be published.
+#[must_use]
+pub fn payload(element: &Element) -> NewPayload {
+    NewPayload::One {
+        name: element.name().into(),
+        namespace: element.ns().into(),
+        bytes: payload_bytes(element),
+        lacks_place: lacks_place(element),
+    }
 }
 
 /// The payload as it is stored and spliced: it says its own namespace and leans on nothing.

@@ -29,12 +29,7 @@ pub fn item(id: Option<&str>, payload: &str) -> NewItem {
     let payload = if payload.is_empty() {
         NewPayload::None
     } else {
-        let element = xmpp::xml::parse_element(payload.as_bytes(), "").unwrap();
-        NewPayload::One {
-            name: element.name().into(),
-            namespace: element.ns().into(),
-            bytes: payload.as_bytes().to_vec().into(),
-        }
+        pubsub::wire::payload(&xmpp::xml::parse_element(payload.as_bytes(), "").unwrap())
     };
     NewItem { id: id.map(Into::into), payload }
 }

@@ -55,7 +55,7 @@ fn has_id(message: &[u8], id: &str) -> bool {
 }
 
 fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|part| part == wanted)
+    memchr::memmem::find(bytes, wanted).is_some()
 }
 
 impl Archive {

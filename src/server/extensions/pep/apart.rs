@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use pubsub::{Item, Refusal, Request};
+use pubsub::{Home, Item, Refusal, Request};
 use store::Fault;
 use xmpp::{BareJid, Jid, StanzaError};
 
 use super::{Pep, home_of};
 use crate::extension::fault;
 use crate::extensions::blocking::blocked;
+use crate::tables::nodes::Held;
 
 /// Who of two blocks the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,29 +47,30 @@ impl Pep {
     }
 
     /// Refuses `caller` what is asked of a node of somebody whom it blocks, or who blocks it, as if it were asked of
-    /// their account.
+    /// their account. Gives back the node if that is not the caller's home and it was looked up: to find out whose it
+    /// is, or for who asks next what a guest may publish there.
     pub(super) async fn require_together(
         &self,
         home: &BareJid,
         caller: &BareJid,
         request: &Request,
-    ) -> Result<(), StanzaError> {
-        // Who has blocked may leave.
-        let (Some(node), false) = (request.node(), matches!(request, Request::Unsubscribe { .. })) else {
-            return Ok(());
+    ) -> Result<Option<Arc<Held>>, StanzaError> {
+        let Some(node) = request.node().filter(|_| caller != home) else { return Ok(None) };
+        let held = match home_of(home) == Home::Service || matches!(request, Request::Publish { .. }) {
+            true => self.nodes.held(&self.nodes.entry(home, node)).await.map_err(|error| fault("nodes", &error))?,
+            false => None,
         };
-        let whose = match home_of(home) {
-            pubsub::Home::Account => Some(home.clone()),
-            pubsub::Home::Service => {
-                let held = self.nodes.held(&self.nodes.entry(home, node)).await;
-                held.map_err(|error| fault("nodes", &error))?.map(|held| held.node.creator.clone())
-            }
+        let whose = match (home_of(home), &held) {
+            // Who has blocked may leave.
+            _ if matches!(request, Request::Unsubscribe { .. }) => return Ok(held),
+            (Home::Account, _) => home,
+            (Home::Service, Some(held)) => &held.node.creator,
+            (Home::Service, None) => return Ok(None),
         };
-        let Some(whose) = whose else { return Ok(()) };
-        match self.apart(caller, &whose).await.map_err(|error| fault("blocklists", &error))? {
-            None => Ok(()),
+        match self.apart(caller, whose).await.map_err(|error| fault("blocklists", &error))? {
+            None => Ok(held),
             Some(Apart::Itself) => Err(blocked()),
-            Some(Apart::Other) if home == &whose => Err(StanzaError::service_unavailable()),
+            Some(Apart::Other) if home == whose => Err(StanzaError::service_unavailable()),
             Some(Apart::Other) => Err(Refusal::Forbidden.to_error()),
         }
     }

@@ -74,7 +74,7 @@ impl Pep {
             query: ItemsQuery::Ordered { order: by, newest: None, page: paging::Query::default() },
             subid: None,
         };
-        let request = Self::named(&asked.to, request);
+        let request = self.as_kept(&asked.to, request);
         self.require_together(&asked.to, &caller.bare, &request).await?;
         let name = request.node().filter(|name| name.len() <= self.limits.name_bytes_max && !name.is_empty());
         let name = name.ok_or_else(|| Refusal::ItemNotFound.to_error())?;

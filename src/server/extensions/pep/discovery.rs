@@ -45,7 +45,7 @@ impl extension::Discoverable for PepHandle {
         if *node == *xmpp::ns::DIRECTORY && pep.hosting.keeps_tags(&account) {
             return Box::pin(async move { Ok(feeds::information()) });
         }
-        let request = Request::NodeInformation { node: (*node).into() };
+        let request = pep.as_kept(&account, Request::NodeInformation { node: (*node).into() });
         Box::pin(async move {
             let caller = Caller::new(caller.jid);
             pep.require_notified(&account, &caller, &request).await?;
@@ -84,10 +84,10 @@ impl extension::Discoverable for PepHandle {
             if *node == *xmpp::ns::DIRECTORY && pep.hosting.keeps_tags(&account) {
                 return pep.feeds(&caller, &account, &page).await;
             }
-            let request = Request::NodeItems { node: (*node).into(), page: page.clone() };
-            pep.require_together(&account, &caller.bare, &request).await?;
-            if let Some(wanted) = extended {
-                return pep.around(&account, &caller, &node, &wanted, &page).await;
+            let request = pep.as_kept(&account, Request::NodeItems { node: (*node).into(), page: page.clone() });
+            if let (Some(wanted), Some(node)) = (extended, request.node()) {
+                pep.require_together(&account, &caller.bare, &request).await?;
+                return pep.around(&account, &caller, node, &wanted, &page).await;
             }
             pep.discover(&caller, &account, &request).await
         })

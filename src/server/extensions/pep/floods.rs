@@ -15,6 +15,7 @@ use xmpp::{BareJid, StanzaError};
 use super::{Pep, home_of};
 use crate::extension::fault;
 use crate::runtime::Timestamp;
+use crate::tables::nodes::Held;
 
 /// Bytes that count for one item.
 const BYTES_OF_ONE: usize = 4096;
@@ -69,12 +70,13 @@ impl Floods {
 }
 
 impl Pep {
-    /// Refuses more items of a guest than fit into a minute.
+    /// Refuses more items of a guest than fit into a minute. `held` is the node, if it is there.
     pub(super) async fn require_calm(
         &self,
         home: &BareJid,
         caller: &Caller,
         request: &Request,
+        held: Option<&Held>,
     ) -> Result<(), StanzaError> {
         let Request::Publish { node, item: Some(item), .. } = request else { return Ok(()) };
         let items_max = self.floods.items_per_minute_max();
@@ -82,11 +84,10 @@ impl Pep {
         if items_max == 0 || bare == home {
             return Ok(());
         }
-        let broken = |error: store::Fault| fault("nodes", &error);
-        match self.nodes.held(&self.nodes.entry(home, node)).await.map_err(broken)? {
+        match held {
             Some(held) if home_of(home) == Home::Service && held.node.creator == *bare => return Ok(()),
             Some(held) => {
-                let affiliation = self.nodes.affiliation(&held, bare).await.map_err(broken)?;
+                let affiliation = self.nodes.affiliation(held, bare).await.map_err(|error| fault("nodes", &error))?;
                 let is_trusted =
                     matches!(affiliation, Affiliation::Owner | Affiliation::Publisher | Affiliation::PublishOnly);
                 if is_trusted && !is_attachments(node) {

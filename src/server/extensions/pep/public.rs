@@ -3,10 +3,10 @@
 //! The lists are nodes like others, read and subscribed to as such; only the server writes them. A subscription is
 //! public because the subscriber said so, in the request; saying nothing takes it back.
 
-use pubsub::request::{NewItem, NewPayload, Values};
-use pubsub::{Caller, Home, Refusal, Request};
+use pubsub::request::{NewItem, Values};
+use pubsub::{Caller, Home, Refusal, Request, wire};
 use store::Fault;
-use xmpp::xml::{WithAttribute as _, element_bytes};
+use xmpp::xml::WithAttribute as _;
 use xmpp::{BareJid, Element, StanzaError, ns};
 
 use super::serve::Failure;
@@ -122,12 +122,7 @@ impl Pep {
             let request = Request::Create { node: Some(list.into()), config: Some(Values(config)) };
             self.or_not(home, owner, request).await?;
         }
-        let payload = NewPayload::One {
-            name: payload.name().into(),
-            namespace: payload.ns().into(),
-            bytes: element_bytes(payload),
-        };
-        let item = Some(NewItem { id: Some(id.into()), payload });
+        let item = Some(NewItem { id: Some(id.into()), payload: wire::payload(payload) });
         self.or_not(home, owner, Request::Publish { node: list.into(), item, options: None }).await
     }
 
@@ -161,6 +156,7 @@ impl Pep {
         if matches!(request, Request::Subscribe { .. }) {
             self.timeline.may_follow(account).await?;
         }
+        let request = self.as_kept(home, request);
         self.require_together(home, account, &request).await?;
         let happenings = self.happenings(home, &caller, &request).await;
         let changed = self.change(home, &caller, request.clone()).await?;

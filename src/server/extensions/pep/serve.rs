@@ -109,12 +109,12 @@ impl Pep {
         if home_of(&asked.to) == Home::Account && request.node().is_some_and(|node| **node == *ns::TIMELINE) {
             return self.timeline.answer(&asked, &request).await;
         }
-        let request = self.folded(&asked.to, Self::named(&asked.to, request));
+        let request = self.as_kept(&asked.to, request);
         let caller = Caller::new(asked.caller.jid.clone());
-        self.require_together(&asked.to, &caller.bare, &request).await?;
+        let held = self.require_together(&asked.to, &caller.bare, &request).await?;
         self.require_notified(&asked.to, &caller, &request).await?;
         self.require_tagged(&asked.to, &caller, &request).await?;
-        self.require_calm(&asked.to, &caller, &request).await?;
+        self.require_calm(&asked.to, &caller, &request, held.as_deref()).await?;
         public::may_ask(&request).map_err(|refusal| refusal.to_error())?;
         if request.is_change() {
             let _turn = self.relate(&asked.to, &caller, &request).await?;
@@ -143,6 +143,11 @@ impl Pep {
             Some(bytes) => Reply::Bytes { name: "pubsub", ns: namespace, bytes },
             None => Reply::Empty,
         })
+    }
+
+    /// The request with the name under which its node is kept, where it has others.
+    pub(super) fn as_kept(&self, home: &BareJid, request: Request) -> Request {
+        self.folded(home, Self::named(home, request))
     }
 
     /// What is asked about a subscription, if anything, and whether it is said to be public (XEP-0465).

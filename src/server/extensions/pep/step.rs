@@ -234,11 +234,7 @@ pub fn values(fields: &[(&str, &str)]) -> Values {
 /// The request to publish `payload` under `id`.
 #[must_use]
 pub fn publish(node: &str, id: &str, payload: &Element, options: Option<Values>) -> Request {
-    let payload = pubsub::request::NewPayload::One {
-        name: payload.name().into(),
-        namespace: payload.ns().into(),
-        bytes: xmpp::xml::element_bytes(payload),
-    };
+    let payload = pubsub::wire::payload(payload);
     let item = pubsub::request::NewItem { id: Some(id.into()), payload };
     Request::Publish { node: node.into(), item: Some(item), options }
 }
