@@ -7,12 +7,13 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
-import time
+import sys
 import typing
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import rig  # noqa: E402: from the folder just named
 
 
 class Site(typing.NamedTuple):
@@ -23,7 +24,7 @@ class Site(typing.NamedTuple):
     address: str
 
 
-class Server:
+class Server(rig.Process):
     """A server process for as long as the `with` block lasts."""
 
     kind = ""
@@ -40,7 +41,7 @@ class Server:
         self.domain, self.address, self.mode = domain, address, mode
         self.certificates, self.folder, self.also = certificates, folder, list(also)
         self.log = folder / "log"
-        self.process = None
+        super().__init__(domain, [], folder / "output", [(address, port) for port in self.ports()])
 
     @property
     def authority(self):
@@ -62,7 +63,8 @@ class Server:
     def ports(self):
         return [5222, 5270 if self.mode == "direct" else 5269]
 
-    def command(self):
+    def prepare(self):
+        """Writes its configuration; its command and environment."""
         raise NotImplementedError
 
     def asks_for(self, mode):
@@ -71,47 +73,16 @@ class Server:
 
     def __enter__(self):
         (self.folder / "data").mkdir(parents=True)
+        self.command, self.environment = self.prepare()
         self.start()
         return self
-
-    def start(self):
-        command, environment = self.command()
-        self.output = open(self.folder / "output", "a")
-        self.process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=self.output,
-                                        stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=self.folder)
-
-    def wait(self):
-        """Returns when all ports are open."""
-        for _ in range(300):
-            if self.process.poll() is not None:
-                break
-            try:
-                for port in self.ports():
-                    socket.create_connection((self.address, port), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise RuntimeError(f"{self.domain} did not start:\n{self.tail()}")
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            print(f"{self.domain} did not stop when asked to", flush=True)
-        self.output.close()
 
     def text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def tail(self, lines=150):
         parts = []
-        for file in (self.folder / "output", self.log):
+        for file in (self.output, self.log):
             if file.exists():
                 parts += [f"--- {file}", *file.read_text(errors="replace").splitlines()[-lines:]]
         return "\n".join(parts)
@@ -146,7 +117,7 @@ class Prosody(Server):
         "waiting": "Prosody returns at once what it cannot deliver at once",
     }
 
-    def command(self):
+    def prepare(self):
         environment = {
             "RUN_DIR": str(self.folder), "RUN_ADDRESS": self.address, "RUN_MODE": self.mode,
             "RUN_AUTHORITY": str(self.authority), "RUN_CERTIFICATES": str(self.own),
@@ -201,7 +172,7 @@ class Ejabberd(Server):
     # Between servers, that is.
     has_acks = False
 
-    def command(self):
+    def prepare(self):
         for domain in (self.domain, self.second):
             both = (self.own / f"{domain}.crt").read_text() + (self.own / f"{domain}.key").read_text()
             (self.folder / f"{domain}.pem").write_text(both)
@@ -231,7 +202,7 @@ class Chirrup(Server):
     asks_what_arrived = True
 
     def text(self):
-        return (self.folder / "output").read_text(errors="replace")
+        return self.output.read_text(errors="replace")
 
     def links(self):
         found = set()
@@ -252,7 +223,7 @@ class Chirrup(Server):
     def is_bidirectional(self):
         return "bidi=true" in self.text()
 
-    def command(self):
+    def prepare(self):
         port = f'"{self.address}:{5270 if self.mode == "direct" else 5269}"'
         config = self.folder / "chirrup.toml"
         config.write_text((HERE / "chirrup.toml").read_text().format(
