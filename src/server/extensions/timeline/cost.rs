@@ -4,7 +4,8 @@
 //! `CHIRRUP_COST_PART=100` everything is a hundredth of that, to try whether it runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,9 +23,10 @@ use crate::extensions::pep::tests::{Actor, Stage};
 use crate::runtime::pause;
 use crate::tables::nodes::{Nodes, NodesLimits};
 
-/// A store that counts what is written.
+/// A store that counts what is written, and what is read of each table.
 struct Counted {
     store: Arc<dyn Store>,
+    reads: Mutex<BTreeMap<u8, u64>>,
     rows: AtomicU64,
     bytes: AtomicU64,
     // Removed when the test ends.
@@ -42,7 +44,11 @@ impl Counted {
         let dir = std::env::temp_dir().join(format!("chirrup-cost-{name}-{}-{number}", std::process::id()));
         let store = store::open(engine, &dir, &store::Options::default()).unwrap();
         let dir = (engine != Engine::Memory).then_some(dir);
-        Arc::new(Self { store, rows: AtomicU64::new(0), bytes: AtomicU64::new(0), dir })
+        Arc::new(Self { store, reads: Mutex::default(), rows: AtomicU64::new(0), bytes: AtomicU64::new(0), dir })
+    }
+
+    fn count_read(&self, key: &[u8]) {
+        *self.reads.lock().unwrap().entry(key.first().copied().unwrap_or_default()).or_default() += 1;
     }
 
     /// Rows and bytes of keys and values since the last time.
@@ -61,10 +67,12 @@ impl Drop for Counted {
 
 impl Store for Counted {
     fn get(&self, key: &[u8]) -> Pending<Option<Bytes>> {
+        self.count_read(key);
         self.store.get(key)
     }
 
     fn scan(&self, range: Range, page: Page) -> Pending<Rows> {
+        self.count_read(range.from());
         self.store.scan(range, page)
     }
 
@@ -373,4 +381,33 @@ async fn one_post_reaches_all_its_followers() {
         println!("  a page: {} us", cpu().saturating_sub(before));
         assert_eq!(entries.len(), 4);
     }
+}
+
+/// Each read is a way to another thread and back: what almost every post needs is in memory.
+#[tokio::test]
+async fn a_post_that_concerns_nobody_reads_nothing() {
+    let store = Counted::open("reads");
+    let stage = Stage::over(Arc::<Counted>::clone(&store)).await;
+    let bob = stage.log_in(BOB, &[ns::MICROBLOG]).await;
+    let post = async |id: usize, more: &str| {
+        let jid = "romeo@example.net";
+        let atom = ns::ATOM;
+        let node = ns::MICROBLOG;
+        bob.send(&format!(
+            "<iq type='set' id='p{id}'><pubsub xmlns='{}'><publish node='{node}'><item id='{id}'><entry xmlns='{atom}'>\
+             <title>{id}</title><author><uri>xmpp:{jid}</uri></author>\
+             <link rel='alternate' href='xmpp:{jid}?;node={node};item={id}'/>{more}</entry></item></publish></pubsub></iq>",
+            ns::PUBSUB,
+        ))
+        .await;
+        let told = bob.read().await;
+        assert!(told.iter().any(|one| one.contains("type='result'")), "{told:?}");
+        std::mem::take(&mut *store.reads.lock().unwrap())
+    };
+    post(1, "").await;
+    for id in 2..200 {
+        assert_eq!(post(id, "").await, BTreeMap::new(), "{id}");
+    }
+    assert_ne!(post(200, "<category term='verona'/>").await, BTreeMap::new(), "what has tags is looked up");
+    assert_ne!(post(200, "").await, BTreeMap::new(), "and so is what may have had some");
 }
