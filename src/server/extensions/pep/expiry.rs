@@ -63,6 +63,9 @@ impl Pep {
                 self.carry_out(&entry, &held, decision).await?;
             }
             drop(turnstile);
+            if self.is_list(&home, &one.name) {
+                self.unwatched(&home, &one.name).await;
+            }
         }
         self.nodes.settle_leases(&due).await?;
         Ok(true)

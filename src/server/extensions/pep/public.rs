@@ -159,7 +159,7 @@ impl Pep {
         let request = self.as_kept(home, request);
         self.require_together(home, account, &request).await?;
         let happenings = self.happenings(home, &caller, &request).await;
-        let changed = self.change(home, &caller, request.clone()).await?;
+        let changed = self.change_whole(home, &caller, request.clone()).await?;
         let reply = changed.reply.clone();
         self.note_public(home, &caller, &request, &reply, is_public).await;
         changed.tell();

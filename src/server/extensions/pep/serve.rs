@@ -113,7 +113,7 @@ impl Pep {
         let caller = Caller::new(asked.caller.jid.clone());
         let held = self.require_together(&asked.to, &caller.bare, &request).await?;
         self.require_notified(&asked.to, &caller, &request).await?;
-        self.require_tagged(&asked.to, &caller, &request).await?;
+        self.require_tagged(&asked.to, &request).map_err(|refusal| refusal.to_error())?;
         self.require_calm(&asked.to, &caller, &request, held.as_deref()).await?;
         public::may_ask(&request).map_err(|refusal| refusal.to_error())?;
         if request.is_change() {

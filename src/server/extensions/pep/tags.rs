@@ -5,6 +5,8 @@
 //! of a node, and for all that is listed once in a while ([`Pep::tend_tags`]); so a crash in between, or a post that went
 //! by the clock, leaves nothing behind for long.
 
+use std::sync::Arc;
+
 use pubsub::config::Bound;
 use pubsub::decide::{drop_kept, enlist, forget};
 use pubsub::model::{ItemHead, NodeName};
@@ -15,13 +17,15 @@ use pubsub::profile::uri::Place;
 use pubsub::request::{NewItem, NewPayload};
 use pubsub::{Caller, Change, Decision, Item, Refusal, Reply, Request};
 use sha1::{Digest as _, Sha1};
-use store::{Batch, CommitError, Fault};
+use store::{Batch, CommitError};
 use unicode_normalization::UnicodeNormalization as _;
 use xmpp::{BareJid, ns};
 
 use super::Pep;
 use super::ensemble::{Ensemble, lock};
-use super::serve::{ATTEMPTS, Failure, broken, published};
+use super::likes::{Attempt, contended, settled, told};
+use super::serve::{ATTEMPTS, Changed, Failure, broken, published};
+use crate::tables::nodes::Entry;
 use crate::tables::tagged::{Tagged, Tags};
 
 /// Posts of one account that are listed; the oldest make room.
@@ -32,6 +36,9 @@ const POSTS_PER_TAG_MAX: usize = 50;
 const TAGS_MAX: usize = 10;
 /// Posts looked at once a minute, to find what is listed and should not be.
 const TENDED: usize = 500;
+
+/// How often what is folded is folded again until that changes nothing.
+const FOLDED_MAX: usize = 4;
 
 /// What a change may mean for tags.
 pub(super) struct Tagging {
@@ -44,8 +51,24 @@ pub(super) struct Tagging {
 
 /// As tags are compared: compatibility forms and case are the same, and white space is a hyphen. `None` for what is none.
 fn fold(category: &str) -> Option<Box<str>> {
-    let tag: String = category.trim().trim_start_matches('#').nfkc().flat_map(char::to_lowercase).nfkc().collect();
-    let tag = tag.split_whitespace().collect::<Vec<_>>().join("-");
+    let once = |tag: &str| {
+        let tag: String = tag.nfkc().flat_map(char::to_lowercase).nfkc().collect();
+        // After that: what is a # or white space in another form is one.
+        let tag = tag.trim_start_matches(|char: char| char == '#' || char.is_whitespace());
+        tag.split_whitespace().collect::<Vec<_>>().join("-")
+    };
+    let (mut tag, mut times) = (once(category), 0);
+    loop {
+        // What is folded is its own name: almost always at once.
+        let again = once(&tag);
+        if again == tag {
+            break;
+        }
+        if times == FOLDED_MAX {
+            return None;
+        }
+        (tag, times) = (again, times + 1);
+    }
     let is_tag =
         !tag.is_empty() && tag.len() <= TAG_BYTES_MAX && !tag.chars().any(|char| char.is_control() || char == '/');
     is_tag.then(|| tag.into())
@@ -71,30 +94,66 @@ impl Pep {
         request
     }
 
-    /// Refuses what must not be done to a list of posts, and has it there for who of ours subscribes to it.
-    pub(super) async fn require_tagged(
-        &self,
-        home: &BareJid,
-        caller: &Caller,
-        request: &Request,
-    ) -> Result<(), Failure> {
-        let Some(name) = request.node().filter(|name| is_tag(name) && self.hosting.keeps_tags(home)) else {
-            return Ok(());
-        };
+    /// Whether a node is a list of posts.
+    pub(super) fn is_list(&self, home: &BareJid, name: &str) -> bool {
+        is_tag(name) && self.hosting.keeps_tags(home)
+    }
+
+    /// Refuses what must not be done to a list of posts.
+    pub(super) fn require_tagged(&self, home: &BareJid, request: &Request) -> Result<(), Refusal> {
         match request {
-            Request::Subscribe { .. } if caller.bare.localpart().is_some() && self.serves(&caller.bare) => {
-                if folded(name).is_none() && fold(name.get(tags::PREFIX.len()..).unwrap_or_default()).is_some() {
-                    self.change_list(home, name, "", |pep, ensemble, at, _| {
-                        pep.open_list(ensemble, at, home, name);
-                        None
-                    })
-                    .await?;
-                }
-                Ok(())
-            }
             Request::Unsubscribe { .. } | Request::SetOptions { .. } | Request::Subscribe { .. } => Ok(()),
-            _ if request.is_change() => Err(Refusal::KeptByService.into()),
+            _ if request.is_change() && request.node().is_some_and(|name| self.is_list(home, name)) => {
+                Err(Refusal::KeptByService)
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Subscribes to a list of posts, which is made for who of ours waits for a word that nobody has said yet: together
+    /// with the subscription, or not at all.
+    pub(super) async fn watch(&self, service: &BareJid, caller: &Caller, request: Request) -> Result<Changed, Failure> {
+        let is_ours = caller.bare.localpart().is_some() && self.serves(&caller.bare);
+        let name = request.node().filter(|name| {
+            let is_name = || fold(name.get(tags::PREFIX.len()..).unwrap_or_default()).is_some();
+            is_ours && folded(name).is_none() && is_name()
+        });
+        let Some(name) = name else { return self.change(service, caller, request).await };
+        let entries = self.entries([(service, &**name)]);
+        for _ in 0..ATTEMPTS {
+            let attempt = self.try_watch(service, name, &entries, (caller, &request)).await?;
+            if let Some(changed) = settled(attempt).await? {
+                return Ok(changed);
+            }
+        }
+        Err(contended())
+    }
+
+    async fn try_watch(
+        &self,
+        service: &BareJid,
+        name: &str,
+        entries: &[Arc<Entry>],
+        (caller, request): (&Caller, &Request),
+    ) -> Attempt {
+        let turnstiles = lock(entries).await;
+        let mut ensemble = Ensemble::load(self, entries).await?;
+        let Some(at) = ensemble.place(service, name) else { return Ok(None) };
+        self.open_list(&mut ensemble, at, service, name);
+        let reply = ensemble.decide(at, caller, request).await?;
+        let committed = ensemble.commit(Batch::new()).await?;
+        drop(turnstiles);
+        Ok(committed.map(|(receipt, goes)| (receipt, told(reply, goes))))
+    }
+
+    /// A subscription to a list of posts ended: with the last one goes a list that nothing is in.
+    pub(super) async fn unwatched(&self, service: &BareJid, name: &str) {
+        let dropped = self.change_list(service, name, "", |_, ensemble, at, _| {
+            let node = ensemble.node(at)?;
+            (node.tally.items == 0 && node.tally.subscribers == 0).then(|| drop_kept(node))
+        });
+        if let Err(error) = dropped.await {
+            tracing::error!(?error, %service, name, "a list that nobody watches any more stays");
         }
     }
 
@@ -122,7 +181,7 @@ impl Pep {
             return;
         }
         let settled = match item.or_else(|| published(reply).map(Box::from)) {
-            Some(item) => self.retag(home, &node, &item).await,
+            Some(item) => self.retag(home, &node, &item, may_bear).await,
             None => self.retag_all(home, &node).await,
         };
         if let Err(error) = settled {
@@ -136,15 +195,16 @@ impl Pep {
         loop {
             let page = self.tagged.page(Some((home, node)), last.as_ref(), 100).await?;
             for one in &page {
-                self.retag(home, node, &one.item).await?;
+                self.retag(home, node, &one.item, false).await?;
             }
             let Some(end) = page.last().filter(|_| page.len() == 100) else { return Ok(()) };
             last = Some(end.clone());
         }
     }
 
-    /// Makes what is listed of a post agree with the post.
-    async fn retag(&self, home: &BareJid, node: &str, id: &str) -> Result<(), Failure> {
+    /// Makes what is listed of a post agree with the post. Unless it `may_come` into lists, which is when it is published,
+    /// it is only taken from them: from one that was full it has gone, and does not come back as news.
+    async fn retag(&self, home: &BareJid, node: &str, id: &str, may_come: bool) -> Result<(), Failure> {
         let Some(service) = self.hosting.tags_of(home).cloned() else { return Ok(()) };
         let _turn = self.tag_turns.of(home.as_str()).await;
         let known = self.tagged.get(home, node, id).await?;
@@ -169,14 +229,23 @@ impl Pep {
         let place = Place { service: home.clone(), node: node.into(), item: Some(id.into()) };
         let copy = item.as_ref().and_then(|item| tags::copy(&item.payload, &place));
         let (Some(item), Some(copy)) = (item, copy) else { return self.unlist_all(&service, &place, known).await };
-        if known.is_none() {
-            self.make_room(&service, home, &mut wanted).await?;
-        }
         let before = known.as_ref().map(|(_, tags)| tags.clone()).unwrap_or_default();
+        if may_come {
+            self.make_room(&service, home, known.is_none(), &before, &mut wanted).await?;
+        } else {
+            wanted.retain(|tag| before.contains(tag));
+            for tag in wanted.clone() {
+                if self.item_of(&service, &tags::node_of(&tag), &copy_id(&place)).await?.is_none() {
+                    wanted.remove(&tag);
+                }
+            }
+        }
         let time = known.as_ref().map_or(item.updated.0, |(time, _)| *time);
         // It is noted first where it is to be: what is noted and not there does no harm.
         let all: Tags = before.union(&wanted).cloned().collect();
-        self.tagged.put(home, (node, id), known.map(|(time, _)| time), time, &all).await.map_err(broken)?;
+        if all != before {
+            self.tagged.put(home, (node, id), known.map(|(time, _)| time), time, &all).await.map_err(broken)?;
+        }
         for gone in before.difference(&wanted) {
             self.unlist(&service, gone, &copy_id(&place)).await?;
         }
@@ -189,11 +258,25 @@ impl Pep {
         Ok(())
     }
 
-    /// Has room for one more post of an account, and takes from `wanted` what it has filled.
-    async fn make_room(&self, service: &BareJid, home: &BareJid, wanted: &mut Tags) -> Result<(), Failure> {
+    /// Has room for a post of an account that was under the tags `before`, and takes from `wanted` what the account has
+    /// filled.
+    async fn make_room(
+        &self,
+        service: &BareJid,
+        home: &BareJid,
+        is_new: bool,
+        before: &Tags,
+        wanted: &mut Tags,
+    ) -> Result<(), Failure> {
+        if wanted.is_subset(before) {
+            return Ok(());
+        }
         let mut listed = self.tagged.of(home, POSTS_MAX + 1).await?;
-        wanted.retain(|tag| listed.iter().filter(|one| one.tags.contains(tag)).count() < POSTS_PER_TAG_MAX);
-        while listed.len() >= POSTS_MAX && !wanted.is_empty() {
+        wanted.retain(|tag| {
+            let others = || listed.iter().filter(|one| one.tags.contains(tag)).count();
+            before.contains(tag) || others() < POSTS_PER_TAG_MAX
+        });
+        while is_new && listed.len() >= POSTS_MAX && !wanted.is_empty() {
             let Tagged { node, item, time, tags, .. } = listed.remove(0);
             let place = Place { service: home.clone(), node, item: Some(item) };
             self.unlist_all(service, &place, Some((time, tags))).await?;
@@ -287,7 +370,7 @@ impl Pep {
             }
             return Ok(durable.map_err(|fault| broken(CommitError::Fault(fault)))?);
         }
-        Err(Fault::new("a list of posts was changed by somebody else again and again").into())
+        Err(contended())
     }
 
     /// Once a minute: looks at some of what is listed, and goes on from there the next time.
@@ -299,7 +382,7 @@ impl Pep {
         };
         *round = page.last().filter(|_| page.len() == TENDED).cloned();
         for one in page {
-            if let Err(error) = self.retag(&one.account, &one.node, &one.item).await {
+            if let Err(error) = self.retag(&one.account, &one.node, &one.item, false).await {
                 return tracing::error!(?error, "what is listed under hashtags is behind");
             }
         }
@@ -310,6 +393,8 @@ impl Pep {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+    use proptest::prelude::*;
+
     use super::{fold, folded};
 
     #[test]
@@ -317,6 +402,8 @@ mod tests {
         for (category, tag) in [
             ("Verona", Some("verona")),
             ("#verona", Some("verona")),
+            ("＃Verona", Some("verona")),
+            ("\u{3000}# ﹟Verona", Some("verona")),
             (" Ｖｅｒｏｎａ ", Some("verona")),
             ("Straße", Some("straße")),
             ("open\tSource", Some("open-source")),
@@ -337,4 +424,20 @@ mod tests {
         assert_eq!(folded("tag/verona"), None);
         assert_eq!(folded("other"), None);
     }
+
+    proptest! {
+        #[test]
+        fn what_is_folded_is_its_own_name(category in prop_oneof![
+            any::<String>(),
+            "[#＃﹟ \u{3000}\u{fb01}\u{130}\u{1e9e}\u{3a3}\u{345}\u{338}\u{301}A-z]{0,12}",
+        ]) {
+            if let Some(tag) = fold(&category) {
+                prop_assert_eq!(fold(&tag), Some(tag));
+            }
+        }
+    }
 }
+
+#[cfg(test)]
+#[path = "tags_test.rs"]
+mod lists;

@@ -27,10 +27,10 @@ use super::serve::{Changed, Failure};
 use crate::tables::nodes::{Entry, Held};
 
 /// One attempt at a change: `None` when somebody else was first.
-type Attempt = Result<Option<(Receipt, Changed)>, Failure>;
+pub(super) type Attempt = Result<Option<(Receipt, Changed)>, Failure>;
 
 /// Waits until what an attempt changed is durable; `None` when it must be tried again.
-async fn settled(attempt: Option<(Receipt, Changed)>) -> Result<Option<Changed>, Failure> {
+pub(super) async fn settled(attempt: Option<(Receipt, Changed)>) -> Result<Option<Changed>, Failure> {
     let Some((receipt, changed)) = attempt else { return Ok(None) };
     if let Err(error) = receipt.durable().await {
         changed.abandon();
@@ -40,12 +40,12 @@ async fn settled(attempt: Option<(Receipt, Changed)>) -> Result<Option<Changed>,
 }
 
 /// Somebody else was first, and again, and again.
-fn contended() -> Failure {
+pub(super) fn contended() -> Failure {
     Fault::new("nodes were changed by somebody else again and again").into()
 }
 
 /// A change of several nodes that is to be told.
-fn told(reply: pubsub::Reply, goes: Vec<oneshot::Sender<bool>>) -> Changed {
+pub(super) fn told(reply: pubsub::Reply, goes: Vec<oneshot::Sender<bool>>) -> Changed {
     Changed { goes, ..Changed::one(reply, None) }
 }
 
@@ -64,6 +64,13 @@ impl Pep {
         match &request {
             Request::Publish { .. } | Request::Retract { .. } if is_attachments(name) => {
                 self.attach(home, caller, &request).await
+            }
+            Request::Subscribe { .. } if self.is_list(home, name) => self.watch(home, caller, request).await,
+            Request::Unsubscribe { node, .. } if self.is_list(home, name) => {
+                let node = Arc::clone(node);
+                let changed = self.change(home, caller, request).await?;
+                self.unwatched(home, &node).await;
+                Ok(changed)
             }
             _ if is_kept(name) => self.change(home, caller, request).await,
             Request::Publish { node, item: Some(NewItem { payload: NewPayload::One { bytes, .. }, .. }), .. } => {
