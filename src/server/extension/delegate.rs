@@ -6,11 +6,9 @@ use super::{Asked, BoxFuture, Caller, To};
 
 /// Hands IQs for hosts and accounts to entities that handle them instead of this house.
 pub trait Delegate: Send + Sync + 'static {
-    /// Whether `stanza`, an IQ get or set of `caller` to a host or to an account of one, is handled elsewhere.
-    fn takes(&self, caller: &Caller, entity: &BareJid, stanza: &Stanza) -> bool;
-
-    /// Has it handled elsewhere; its caller is answered in the entity's name, later.
-    fn forward(&self, caller: Caller, entity: BareJid, stanza: Stanza) -> BoxFuture<()>;
+    /// Has `stanza`, an IQ get or set of `caller` to a host or to an account of one, handled elsewhere; its caller is
+    /// answered in the entity's name, later. `None` if it is handled here.
+    fn forward(&self, caller: &Caller, entity: &BareJid, stanza: &Stanza) -> Option<BoxFuture<()>>;
 
     /// Has a question about a node answered elsewhere that nobody here knows, if there is anybody for it.
     ///

@@ -26,6 +26,10 @@ pub trait Listener: Send + Sync + 'static {
     fn session_detached(&self, session: &Arc<Session>) -> Pending<()> {
         Pending::now(())
     }
+    /// A session is over: nobody comes back to it. It may never have been available.
+    fn session_ended(&self, session: &Arc<Session>) -> Pending<()> {
+        Pending::now(())
+    }
     /// A resource says how far it has displayed a chat, beside a message to `chat` (XEP-0490 section 4.4).
     fn displayed(&self, session: &Arc<Session>, chat: &Jid, displayed: &Child) -> Pending<()> {
         Pending::now(())

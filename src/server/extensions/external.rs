@@ -5,7 +5,8 @@
 //! says until when, and the HMAC-SHA1 of it under the secret. Whoever was given such credentials and is still here when
 //! they are about to end is pushed others. The services themselves change with the configuration alone, which is read once.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,10 +24,12 @@ use crate::session::Session;
 
 /// Services that may be configured.
 const SERVICES_MAX: usize = 100;
-/// Sessions, times types of services they asked for, of which it is remembered when their credentials end.
+/// Sessions of which it is remembered when their credentials end.
 const TOLD_MAX: usize = 100_000;
-/// The same of one session.
+/// Types of services of which one session has credentials.
 const TOLD_PER_SESSION_MAX: usize = 8;
+/// Sessions given others before others run.
+const STRIDE: usize = 64;
 /// Credentials are replaced so many seconds before they end, or after three quarters of their time where that is later.
 const EARLY_SECONDS: u64 = 300;
 
@@ -122,22 +125,87 @@ fn password(secret: &str, username: &str) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// Somebody who has credentials that end.
+/// A session that has credentials that end.
 #[derive(Debug)]
 struct Told {
     session: Weak<Session>,
-    /// Of services of this type, or of all.
-    type_: Option<Box<str>>,
-    /// When others are due, in microseconds since the Unix epoch.
-    due: Timestamp,
+    /// Of services of which types, or of all, and when others are due, in microseconds since the Unix epoch.
+    of: Vec<(Option<Box<str>>, Timestamp)>,
+}
+
+impl Told {
+    fn next(&self) -> Option<Timestamp> {
+        self.of.iter().map(|(_, due)| *due).min()
+    }
+}
+
+/// Whoever has credentials that end.
+#[derive(Debug, Default)]
+struct Book {
+    /// By the session's place in memory, which is nobody else's for as long as it is in here.
+    told: HashMap<usize, Told>,
+    /// The same by when others are due next.
+    due: BTreeSet<(Timestamp, usize)>,
+}
+
+impl Book {
+    /// Changes what is known of a session, and when it is due by that. One of which nothing is left is forgotten.
+    fn change(&mut self, session: &Arc<Session>, change: impl FnOnce(&mut Vec<(Option<Box<str>>, Timestamp)>)) {
+        let place = Arc::as_ptr(session).addr();
+        let new = || Told { session: Arc::downgrade(session), of: Vec::new() };
+        let mut told = self.told.remove(&place).unwrap_or_else(new);
+        if let Some(before) = told.next() {
+            self.due.remove(&(before, place));
+        }
+        change(&mut told.of);
+        if let Some(next) = told.next()
+            && self.told.len() < TOLD_MAX
+        {
+            self.due.insert((next, place));
+            self.told.insert(place, told);
+        }
+    }
+
+    /// A session was given credentials of services of this type, or of all.
+    fn note(&mut self, session: &Arc<Session>, type_: Option<&str>, due: Timestamp) {
+        self.change(session, |of| {
+            of.retain(|(other, _)| type_.is_some() && other.as_deref() != type_);
+            if of.len() < TOLD_PER_SESSION_MAX {
+                of.push((type_.map(Box::from), due));
+            }
+        });
+    }
+
+    /// Takes out a few of what is due, the most urgent first.
+    fn take_due(&mut self, now: Timestamp) -> Vec<(Arc<Session>, Option<Box<str>>)> {
+        let mut taken = Vec::new();
+        while let Some(&(due, place)) = self.due.first()
+            && due <= now
+            && taken.len() < STRIDE
+        {
+            match self.told.get(&place).and_then(|told| told.session.upgrade()) {
+                Some(session) => self.change(&session, |of| {
+                    let its = of.extract_if(.., |(_, due)| *due <= now);
+                    taken.extend(its.map(|(type_, _)| (Arc::clone(&session), type_)));
+                }),
+                None => {
+                    self.due.pop_first();
+                    self.told.remove(&place);
+                }
+            }
+        }
+        taken
+    }
 }
 
 /// Tells of external services.
 pub struct Externals {
+    /// For what takes longer than a call.
+    this: Weak<Self>,
     services: Vec<External>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    told: Mutex<Vec<Told>>,
+    book: Mutex<Book>,
 }
 
 static SPEC: Spec = Spec {
@@ -166,7 +234,7 @@ impl Externals {
             return Err(ConfigError::new(format!("`external_services`: there are more than {SERVICES_MAX}")));
         }
         let (clock, ids) = (Arc::clone(&kit.clock), Arc::clone(&kit.ids));
-        Ok(Arc::new(Self { services, clock, ids, told: Mutex::default() }))
+        Ok(Arc::new_cyclic(|this| Self { this: Weak::clone(this), services, clock, ids, book: Mutex::default() }))
     }
 
     fn of_type<'a>(&'a self, type_: Option<&'a str>) -> impl Iterator<Item = &'a External> {
@@ -179,36 +247,38 @@ impl Externals {
         let Some(lifetime) = secret.map(|service| service.lifetime_seconds).min() else { return };
         let seconds = lifetime - EARLY_SECONDS.min(lifetime / 4);
         let due = self.clock.now().saturating_add(seconds.saturating_mul(1_000_000));
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_own = |one: &Told| std::ptr::eq(one.session.as_ptr(), Arc::as_ptr(session));
-        told.retain(|one| !(is_own(one) && (type_.is_none() || one.type_.as_deref() == type_)));
-        let own = told.iter().filter(|one| is_own(one)).count();
-        if told.len() < TOLD_MAX && own < TOLD_PER_SESSION_MAX {
-            told.push(Told { session: Arc::downgrade(session), type_: type_.map(Box::from), due });
-        }
+        self.book().note(session, type_, due);
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives others to those whose credentials are about to end (section 3.2).
-    fn renew(&self, now: Timestamp) {
-        let due: Vec<Told> = {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.retain(|one| one.session.strong_count() > 0);
-            told.extract_if(.., |one| one.due <= now).collect()
-        };
-        for Told { session, type_, .. } in due {
-            let Some(session) = session.upgrade().filter(|session| !session.mailbox.is_closed()) else { continue };
-            let Ok(domain) = BareJid::new(session.jid.domain()) else { continue };
-            let account = session.jid.bare();
-            let changed = self.of_type(type_.as_deref()).filter(|service| service.secret.is_some());
-            let changed = changed.map(|service| service.element(&account, now, Some("modify")));
-            let services = Element::builder("services", ns::EXTERNAL_SERVICES)
-                .attribute("type", type_.as_deref())
-                .append_all(changed)
-                .build();
-            let push = Stanza::new(Kind::Iq(IqType::Set)).from(domain).to(session.jid.clone()).id(self.ids.id());
-            session.deliver(push.with(&services).render());
-            self.note(&session, type_.as_deref());
+    async fn renew(&self, now: Timestamp) {
+        loop {
+            let due = self.book().take_due(now);
+            if due.is_empty() {
+                return;
+            }
+            for (session, type_) in due.iter().filter(|(session, _)| !session.mailbox.is_closed()) {
+                self.push(session, type_.as_deref(), now);
+            }
+            tokio::task::yield_now().await;
         }
+    }
+
+    /// Gives a session others.
+    fn push(&self, session: &Arc<Session>, type_: Option<&str>, now: Timestamp) {
+        let Ok(domain) = BareJid::new(session.jid.domain()) else { return };
+        let account = session.jid.bare();
+        let changed = self.of_type(type_).filter(|service| service.secret.is_some());
+        let changed = changed.map(|service| service.element(&account, now, Some("modify")));
+        let services =
+            Element::builder("services", ns::EXTERNAL_SERVICES).attribute("type", type_).append_all(changed).build();
+        let push = Stanza::new(Kind::Iq(IqType::Set)).from(domain).to(session.jid.clone()).id(self.ids.id());
+        session.deliver(push.with(&services).render());
+        self.note(session, type_);
     }
 
     /// The caller's account, which must be one of this domain: credentials are for our own users.
@@ -258,7 +328,12 @@ impl Externals {
 
 impl Listener for Externals {
     fn minute_passed(&self, now: Timestamp) -> Pending<()> {
-        self.renew(now);
+        let Some(this) = self.this.upgrade() else { return Pending::now(()) };
+        Pending::later(async move { this.renew(now).await })
+    }
+
+    fn session_ended(&self, session: &Arc<Session>) -> Pending<()> {
+        self.book().change(session, Vec::clear);
         Pending::now(())
     }
 }
@@ -279,10 +354,11 @@ impl Extension for Externals {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use xmpp::BareJid;
+    use xmpp::{BareJid, FullJid};
 
-    use super::{External, password};
-    use crate::config::Config;
+    use super::{Book, External, password};
+    use crate::config::{Config, ResourceConflict};
+    use crate::session::{SessionLimits, Sessions};
 
     fn read(text: &str) -> Vec<External> {
         let text = format!("[[external_services]]\ntype = \"turn\"\nhost = \"turn.example.org\"\n{text}");
@@ -299,6 +375,50 @@ mod tests {
         assert_eq!(element.attr("password"), Some(&*password("north", "1795352400:bob@example.org")));
         assert_eq!(element.attr("expires"), Some("2026-11-22T13:00:00Z"));
         assert_eq!((element.attr("restricted"), element.attr("port")), (Some("true"), Some("3478")));
+    }
+
+    #[test]
+    fn who_is_told_is_known_once_and_as_long_as_it_is_there() {
+        let sessions = Sessions::new(SessionLimits { sessions_per_account_max: 20, mailbox_bytes_max: 1 });
+        let bind = |resource: &str| {
+            let jid = FullJid::new(&format!("romeo@montague.lit/{resource}")).unwrap();
+            sessions.bind(jid, ResourceConflict::Replace, 1, String::new).unwrap()
+        };
+        let due = |book: &mut Book, now| -> Vec<String> {
+            let due = book.take_due(now);
+            due.iter().map(|(session, type_)| format!("{} {type_:?}", session.jid.resource())).collect()
+        };
+        let mut book = Book::default();
+        let (one, two) = (bind("one"), bind("two"));
+        book.note(&one, Some("turn"), 10);
+        book.note(&one, Some("stun"), 20);
+        book.note(&two, Some("turn"), 15);
+        book.note(&one, Some("turn"), 30);
+        assert_eq!(due(&mut book, 20), ["two Some(\"turn\")", "one Some(\"stun\")"]);
+        assert_eq!(due(&mut book, 29), [""; 0]);
+        book.note(&one, None, 40);
+        assert_eq!(due(&mut book, 39), [""; 0], "all of them is all of them");
+        assert_eq!(due(&mut book, 40), ["one None"]);
+        for type_ in 0..20 {
+            book.note(&two, Some(&type_.to_string()), 50);
+        }
+        assert_eq!((book.told.len(), due(&mut book, 50).len()), (1, 8));
+
+        book.note(&one, None, 60);
+        book.change(&one, Vec::clear);
+        book.note(&two, None, 60);
+        sessions.unbind(&two);
+        drop(two);
+        assert_eq!(due(&mut book, 60), [""; 0], "nobody is there");
+        assert!(book.told.is_empty() && book.due.is_empty());
+
+        let many: Vec<_> = (0..10).map(|number| bind(&number.to_string())).collect();
+        for round in 0..20 {
+            many.iter().for_each(|session| book.note(session, Some(&round.to_string()), 70));
+        }
+        assert!((64..80).contains(&due(&mut book, 70).len()), "not all at once");
+        assert!(!due(&mut book, 70).is_empty());
+        assert!(book.told.is_empty() && book.due.is_empty());
     }
 
     #[test]

@@ -159,6 +159,7 @@ pub async fn end(house: &Arc<House>, session: &Arc<Session>, acks: Option<Acks>)
         None => drop(house.router.sessions.unbind(session)),
     }
     house.router.sessions.unbind(session);
+    house.router.tell(|listener| listener.session_ended(session)).await;
     session.mailbox.finish();
     if is_written {
         restore::forget_jid(house, &session.jid).await;

@@ -62,9 +62,9 @@ impl Router {
         }
         if at != To::SERVICE
             && let Some(delegate) = &self.wiring().delegate
-            && delegate.takes(&caller, &entity, &stanza)
+            && let Some(forwarding) = delegate.forward(&caller, &entity, &stanza)
         {
-            return delegate.forward(caller, entity, stanza).await;
+            return forwarding.await;
         }
         self.handle(at, type_, caller, entity, stanza).await;
     }

@@ -162,6 +162,8 @@ impl Consents {
         let mut state = self.state();
         let Some(all) = state.granted.get_mut(&account) else { return Vec::new() };
         let mut losers: Vec<Jid> = all.iter().filter(|grant| grant.is_of(session)).map(|g| g.manager.clone()).collect();
+        // Those of one manager need not stand together.
+        losers.sort_unstable();
         losers.dedup();
         all.retain(|grant| !grant.is_of(session));
         let left = |manager: &Jid| {

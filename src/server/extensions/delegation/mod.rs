@@ -182,6 +182,19 @@ impl Delegation {
         router.ask(to, question, Box::new(then)).await;
     }
 
+    /// "Permissions MUST be revoked after a disconnection" (section 2).
+    fn revoke(&self, session: &Arc<Session>) -> Pending<()> {
+        let told = self.consents.end(session);
+        let Some(this) = self.this.upgrade().filter(|_| !told.is_empty()) else { return Pending::now(()) };
+        let account = session.jid.bare();
+        Pending::later(async move {
+            let Some(router) = this.router.upgrade() else { return };
+            for (manager, left) in told {
+                this.tell(&router, &account, &manager, &left).await;
+            }
+        })
+    }
+
     /// The same of what the owner of `account` has granted.
     async fn inquire_for(&self, router: &Router, account: &BareJid, manager: &Jid, namespace: String) {
         let Ok(host) = BareJid::new(account.domain()) else { return };
@@ -257,15 +270,10 @@ fn decapsulated(answer: &Stanza, asked: &Stanza, entity: &BareJid) -> Option<Sta
 }
 
 impl Delegate for Delegation {
-    fn takes(&self, caller: &Caller, entity: &BareJid, stanza: &Stanza) -> bool {
-        self.way(caller, entity, stanza).is_some()
-    }
-
-    fn forward(&self, caller: Caller, entity: BareJid, stanza: Stanza) -> BoxFuture<()> {
-        let (Some(router), Some((host, to))) = (self.router.upgrade(), self.way(&caller, &entity, &stanza)) else {
-            return Box::pin(async {});
-        };
-        Box::pin(Self::pass(router, host, to, caller, entity, stanza))
+    fn forward(&self, caller: &Caller, entity: &BareJid, stanza: &Stanza) -> Option<BoxFuture<()>> {
+        let (host, to) = self.way(caller, entity, stanza)?;
+        let router = self.router.upgrade()?;
+        Some(Box::pin(Self::pass(router, host, to, caller.clone(), entity.clone(), stanza.clone())))
     }
 
     fn remaining(&self, asked: Asked) -> Result<BoxFuture<()>, StanzaError> {
@@ -335,17 +343,12 @@ impl Listener for Delegation {
         })
     }
 
-    /// "Permissions MUST be revoked after a disconnection" (section 2).
     fn became_unavailable(&self, session: &Arc<Session>) -> Pending<()> {
-        let told = self.consents.end(session);
-        let Some(this) = self.this.upgrade().filter(|_| !told.is_empty()) else { return Pending::now(()) };
-        let account = session.jid.bare();
-        Pending::later(async move {
-            let Some(router) = this.router.upgrade() else { return };
-            for (manager, left) in told {
-                this.tell(&router, &account, &manager, &left).await;
-            }
-        })
+        self.revoke(session)
+    }
+
+    fn session_ended(&self, session: &Arc<Session>) -> Pending<()> {
+        self.revoke(session)
     }
 
     fn account_removed(&self, account: &BareJid) -> Pending<()> {

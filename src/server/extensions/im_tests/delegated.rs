@@ -43,6 +43,24 @@ fn id_of(stanza: &str) -> &str {
     between(stanza, " id='", "'")
 }
 
+#[tokio::test]
+async fn what_is_granted_by_who_was_never_available_ends_too() {
+    let stage = stage().await;
+    let (bot, juliet) = (stage.log_in(BOT).await, stage.log_in(JULIET).await);
+    let quiet = stage.connect("juliet@example.com/quiet").await;
+    bot.read();
+    bot.ask(WISH).await;
+    quiet.send(&answer(&challenge(&juliet.read().concat()), "1")).await;
+    assert!(bot.read().concat().contains("<delegated "));
+    assert_eq!(juliet.ask(QUESTION).await, [""; 0], "it is elsewhere");
+    bot.read();
+    quiet.vanish().await;
+    stage.settle().await;
+    let told = bot.read().concat();
+    assert!(told.contains("<delegation ") && !told.contains("<delegated "), "{told}");
+    assert!(juliet.ask(QUESTION).await.concat().contains("type='error'"), "handled here, and answered");
+}
+
 /// The bot has been granted what it asked for, and has said what it can.
 async fn grant(bot: &Actor<'_>, juliet: &Actor<'_>) {
     assert!(bot.ask(WISH).await.concat().contains("result"));

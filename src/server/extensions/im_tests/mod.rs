@@ -149,6 +149,7 @@ impl Actor<'_> {
         if let Some(rules) = &self.stage.router.wiring().presences {
             rules.ended(Arc::clone(&self.session)).await;
         }
+        self.stage.router.tell(|listener| listener.session_ended(&self.session)).await;
     }
 }
 

@@ -33,6 +33,8 @@ use crate::tables::accounts::Accounts;
 pub struct Privileges {
     // The router owns the wiring, the wiring owns this.
     router: Weak<Router>,
+    /// For what takes longer than a call.
+    this: Weak<Self>,
     ids: Arc<dyn Ids>,
     accounts: Arc<Accounts>,
     books: Weak<Books>,
@@ -48,6 +50,8 @@ pub struct Privileges {
 const TOLD_MAX: usize = 100_000;
 /// Contacts elsewhere who are asked for their presence when a component connects that may know of it.
 const ASKED_MAX: usize = 20_000;
+/// Sessions looked at before others run.
+const STRIDE: usize = 256;
 
 /// One component with privileges.
 struct Privileged {
@@ -73,8 +77,9 @@ impl Privileges {
                 privileged.insert(domain, Privileged { host, rules: component.privileges.clone() });
             }
         }
-        let privileges = Arc::new(Self {
+        let privileges = Arc::new_cyclic(|this| Self {
             router: Arc::downgrade(&kit.router),
+            this: Weak::clone(this),
             ids: Arc::clone(&kit.ids),
             accounts: Arc::clone(accounts),
             books: Arc::downgrade(books),
@@ -164,6 +169,25 @@ impl Privileges {
         }
     }
 
+    /// Tells a component that has just connected of everybody it may know of: "If a privileged entity is connected after
+    /// first presence stanzas have been received, the server MUST send it all" (section 7). Who comes meanwhile is told by
+    /// themselves.
+    async fn tell_all(&self, router: &Router, domain: &str, one: &Privileged) {
+        if one.rules.presence == PresenceAccess::None {
+            return;
+        }
+        let all = router.sessions.all();
+        for some in all.chunks(STRIDE) {
+            for session in some.iter().filter(|session| self.may_see(one, session)) {
+                tell_presence(router, domain, session, true);
+            }
+            tokio::task::yield_now().await;
+        }
+        if one.rules.presence == PresenceAccess::Roster {
+            look_afar(&self.announcer, &one.host, &all).await;
+        }
+    }
+
     /// Whether a component may know that `session` is there: it is of an account of its host, or of a contact of one.
     fn may_see(&self, one: &Privileged, session: &Session) -> bool {
         let is_own = one.host.domain() == session.jid.domain();
@@ -182,17 +206,20 @@ impl Privileges {
 
 /// Asks contacts elsewhere of those accounts of `host` that are here for their presence, each once. What they answer is
 /// told like all they say.
-async fn look_afar(announcer: &Announcer, router: &Router, host: &BareJid) {
+async fn look_afar(announcer: &Announcer, host: &BareJid, all: &[Arc<Session>]) {
     let mut asked: HashSet<Jid> = HashSet::new();
     let mut accounts: HashSet<BareJid> = HashSet::new();
-    for session in router.sessions.all() {
-        let account = session.jid.bare();
-        if account.domain() != host.domain() || session.priority().is_none() || !accounts.insert(account.clone()) {
-            continue;
-        }
-        let wanted = |contact: &Jid| asked.len() < ASKED_MAX && asked.insert(contact.clone());
-        if let Err(error) = announcer.look_afar(&account, wanted).await {
-            tracing::error!(%account, %error, "contacts elsewhere are not asked for their presence");
+    for some in all.chunks(STRIDE) {
+        for session in some {
+            let account = session.jid.bare();
+            if account.domain() != host.domain() || session.priority().is_none() || !accounts.insert(account.clone()) {
+                continue;
+            }
+            let wanted = |contact: &Jid| asked.len() < ASKED_MAX && asked.insert(contact.clone());
+            if let Err(error) = announcer.look_afar(&account, wanted).await {
+                tracing::error!(%account, %error, "contacts elsewhere are not asked for their presence");
+            }
+            tokio::task::yield_now().await;
         }
         tokio::task::yield_now().await;
     }
@@ -234,21 +261,14 @@ impl Listener for Privileges {
         let message = advertise::message(&one.host, domain, &one.rules, &self.ids.id());
         // What it was told before, it may have forgotten.
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let seen: Vec<Arc<Session>> =
-            router.sessions.all().into_iter().filter(|session| self.may_see(one, session)).collect();
-        let wants_afar = one.rules.presence == PresenceAccess::Roster;
-        let (announcer, host, domain) = (Arc::clone(&self.announcer), one.host.clone(), domain.to_owned());
+        let Some(this) = self.this.upgrade() else { return Pending::now(()) };
+        let domain = domain.to_owned();
         Pending::later(async move {
             if let Some(message) = message {
                 router.relay(&domain, message).await;
             }
-            // "If a privileged entity is connected after first presence stanzas have been received, the server MUST send
-            // it all" (section 7).
-            for session in seen {
-                tell_presence(&router, &domain, &session, true);
-            }
-            if wants_afar {
-                look_afar(&announcer, &router, &host).await;
+            if let Some(one) = this.privileged.get(&*domain) {
+                this.tell_all(&router, &domain, one).await;
             }
         })
     }
