@@ -81,8 +81,19 @@ impl Drop for Stage {
     }
 }
 
+const DISABLE: &str = "<iq type='set' id='d'><disable xmlns='urn:xmpp:saslcert:1'><name>Bot</name></disable></iq>";
+const REVOKE: &str = "<iq type='set' id='r'><revoke xmlns='urn:xmpp:saslcert:1'><name>Bot</name></revoke></iq>";
+
 impl Stage {
     async fn build(name: &str, trusted: Option<&Authority>) -> Self {
+        let stage = Self::build_on(name, trusted, World::alone()).await;
+        for account in ["juliet@localhost", "romeo@localhost"] {
+            stage.house.accounts.create(&BareJid::new(account).unwrap(), "secret", 0).await.unwrap();
+        }
+        stage
+    }
+
+    async fn build_on(name: &str, trusted: Option<&Authority>, world: World) -> Self {
         let folder = std::env::temp_dir().join(format!("chirrup-certificates-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let mut roots = String::new();
@@ -96,10 +107,7 @@ impl Stage {
             folder.display().to_string()
         );
         let config = Config::parse(&text, None).unwrap();
-        let house = House::build(config, World::alone()).await.unwrap();
-        for account in ["juliet@localhost", "romeo@localhost"] {
-            house.accounts.create(&BareJid::new(account).unwrap(), "secret", 0).await.unwrap();
-        }
+        let house = House::build(config, world).await.unwrap();
         Self { house, folder }
     }
 
@@ -273,12 +281,139 @@ async fn a_bot_reads_the_list_and_changes_nothing() {
     assert!(list.contains("<no-cert-management") && list.contains("Bot"), "{list}");
     for iq in [
         other.append("Other", ""),
-        "<iq type='set' id='d'><disable xmlns='urn:xmpp:saslcert:1'><name>Bot</name></disable></iq>".to_owned(),
-        "<iq type='set' id='r'><revoke xmlns='urn:xmpp:saslcert:1'><name>Bot</name></revoke></iq>".to_owned(),
+        DISABLE.to_owned(),
+        REVOKE.to_owned(),
         "<iq type='set' id='r'><revoke xmlns='urn:xmpp:cam:0' id='x'/></iq>".to_owned(),
     ] {
         let answer = ask(&mut actor, &iq).await;
         assert!(answer.contains("<forbidden"), "{answer}");
+    }
+    // It gains nothing when its certificate is taken away while it is here.
+    assert!(ask(&mut juliet, DISABLE).await.contains("result"));
+    let answer = ask(&mut actor, &other.append("Other", "")).await;
+    assert!(answer.contains("<forbidden"), "{answer}");
+}
+
+/// Logs in with EXTERNAL by SASL2, asking for a token and for what is said. What was answered is given back.
+async fn external2(actor: &mut Actor, beside: &str) -> String {
+    actor.write(HEADER.as_bytes()).await.unwrap();
+    actor.features().await.unwrap();
+    let answer = ask(
+        actor,
+        &format!(
+            "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='EXTERNAL'><initial-response>=</initial-response>\
+             <user-agent id='{CLIENT}'/>{beside}\
+             <request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-NONE'/></authenticate>"
+        ),
+    )
+    .await;
+    assert!(answer.contains("<success"), "{answer}");
+    answer
+}
+
+fn token_in(success: &str) -> String {
+    success.split_once("token=").unwrap().1.split(['"', '\'']).nth(1).unwrap().to_owned()
+}
+
+fn by_token<'a>(token: &'a str, bind: Option<&'a str>) -> Sasl2<'a> {
+    Sasl2 { client: Some(CLIENT), token: Some(token), bind, beside: "<fast xmlns='urn:xmpp:fast:0'/>", behind: "" }
+}
+
+#[tokio::test]
+async fn whoever_is_on_the_way_in_with_a_revoked_certificate_goes_too() {
+    let stage = Stage::build("underway", None).await;
+    let bot = Made::own();
+    let mut juliet = stage.juliet().await;
+    assert!(ask(&mut juliet, &bot.append("Bot", "")).await.contains("result"));
+    let (mut first, mut second) = (stage.dial(Some(&bot)).await, stage.dial(Some(&bot)).await);
+    external(&mut first, "").await.unwrap();
+    let token = token_in(&external2(&mut second, "").await);
+    // It has the token, and has come back with it, but not yet bound anything.
+    let mut third = stage.dial(None).await;
+    third.log_in_with("juliet", "", &by_token(&token, None)).await.unwrap();
+    assert!(next(&mut third).await.contains("<success"));
+    assert!(next(&mut second).await.contains("features"));
+    assert!(ask(&mut juliet, REVOKE).await.contains("result"));
+    for actor in [&mut first, &mut second, &mut third] {
+        let _whatever_it_is_told = actor.bind(Some("bot")).await;
+        assert!(ends(actor).await);
+    }
+    assert!(stage.house.router.sessions.of("juliet@localhost").len() <= 1);
+    assert!(stage.dial(None).await.log_in_with("juliet", "", &by_token(&token, None)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_token_is_for_no_other_resource_than_the_certificate() {
+    let trusted = authority();
+    let stage = Stage::build("token", Some(&trusted)).await;
+    let made = Made::new(&["juliet@localhost/balcony"], Some(&trusted), (2020, 2120));
+    let token = token_in(&external2(&mut stage.dial(Some(&made)).await, "").await);
+    let mut actor = stage.dial(None).await;
+    actor.log_in_with("juliet", "", &by_token(&token, Some("<tag>Chamber</tag>"))).await.unwrap();
+    let success = next(&mut actor).await;
+    assert!(success.contains(">juliet@localhost/balcony<"), "{success}");
+    let mut actor = stage.dial(None).await;
+    actor.log_in_with("juliet", "", &by_token(&token, None)).await.unwrap();
+    assert!(next(&mut actor).await.contains("<success"));
+    match actor.bind(Some("chamber")).await {
+        Err(LoginError::Refused(answer)) => assert!(String::from(&*answer).contains("<not-allowed"), "{answer:?}"),
+        other => panic!("{other:?}"),
+    }
+    actor.bind(None).await.unwrap();
+    assert_eq!(actor.full_jid, "juliet@localhost/balcony");
+    // Nor for more than the certificate is good for.
+    let change = "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>juliet</username>\
+                  <password>new</password></query></iq>";
+    assert!(ask(&mut actor, change).await.contains("<not-authorized"));
+}
+
+#[tokio::test]
+async fn a_client_is_sent_away_with_its_certificate() {
+    let trusted = authority();
+    let stage = Stage::build("sent-away", Some(&trusted)).await;
+    let mut juliet = stage.juliet().await;
+    let registered = Made::own();
+    assert!(ask(&mut juliet, &registered.append("Bot", "")).await.contains("result"));
+    let vouched_for = Made::new(&["juliet@localhost"], Some(&trusted), (2020, 2120));
+    for (made, said) in [(registered, "result"), (vouched_for, "<service-unavailable")] {
+        let mut actor = stage.dial(Some(&made)).await;
+        external2(&mut actor, "<bind xmlns='urn:xmpp:bind:0'><tag>Phone</tag></bind>").await;
+        let clients = ask(&mut juliet, "<iq type='get' id='c'><list xmlns='urn:xmpp:cam:0'/></iq>").await;
+        let its = clients.split("<client ").find(|client| client.contains("EXTERNAL")).unwrap();
+        let id = its.split_once(" id=").or_else(|| its.split_once("id=")).unwrap().1.split(['"', '\'']).nth(1).unwrap();
+        let answer =
+            ask(&mut juliet, &format!("<iq type='set' id='r'><revoke xmlns='urn:xmpp:cam:0' id='{id}'/></iq>")).await;
+        assert!(answer.contains(said), "{answer}");
+        assert!(ends(&mut actor).await);
+    }
+}
+
+#[tokio::test]
+async fn a_name_comes_to_its_next_owner_without_the_certificates_of_the_one_before() {
+    let store: Arc<dyn store::Store> = Arc::new(store::Memory::new());
+    let world = || World { store: Arc::clone(&store), ..World::alone() };
+    let account = BareJid::new("juliet@localhost").unwrap();
+    let phone = Made::own();
+    let stage = Stage::build_on("before", None, world()).await;
+    stage.house.accounts.create(&account, "secret", 0).await.unwrap();
+    assert!(ask(&mut stage.juliet().await, &phone.append("Phone", "")).await.contains("result"));
+    // The house falls down in the middle of it.
+    assert!(stage.house.accounts.remove(&account).await.unwrap());
+    drop(stage);
+
+    let stage = Stage::build_on("after", None, world()).await;
+    assert!(stage.house.accounts.create(&account, "secret", 0).await.is_err(), "there are things in it still");
+    stage.house.finish_removals().await.unwrap();
+    stage.house.accounts.create(&account, "secret", 0).await.unwrap();
+    assert_eq!(external(&mut stage.dial(Some(&phone)).await, "juliet@localhost").await.unwrap_err(), "not offered");
+}
+
+#[tokio::test]
+async fn more_certificates_than_are_read_are_not_allowed() {
+    for (count, is_fine) in [(100, true), (101, false)] {
+        let text = format!("[[host]]\ndomain = \"localhost\"\n[c2s]\nclient_certificates_per_account_max = {count}\n");
+        let config = Config::parse(&text, None).unwrap();
+        assert_eq!(House::rehearse(&config).await.is_ok(), is_fine, "{count}");
     }
 }
 

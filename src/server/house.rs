@@ -252,11 +252,30 @@ impl House {
     pub async fn remove_account(&self, account: &BareJid) -> Result<bool, store::Fault> {
         let existed = self.accounts.remove(account).await?;
         self.router.close_account(account).await;
+        self.accounts.closed(account).await?;
         Ok(existed)
+    }
+
+    /// Goes on with accounts of which a house before this one has not deleted all.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn finish_removals(&self) -> Result<(), store::Fault> {
+        for account in self.accounts.closing().await? {
+            self.router.close_account(&account).await;
+            self.accounts.closed(&account).await?;
+            tracing::info!(%account, "the rest of an account that was removed is deleted");
+        }
+        Ok(())
     }
 
     /// Housekeeping, as long as the house stands: what the doors need not be open for.
     pub async fn keep(self: Arc<Self>) {
+        match runtime::survive(self.finish_removals()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::error!(%error, "accounts that were removed are not deleted"),
+            None => tracing::error!("deleting accounts that were removed panicked"),
+        }
         for round in 1_u32.. {
             runtime::pause(ROUND).await;
             if round == 1 {

@@ -10,18 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use xmpp::stream::Condition as StreamCondition;
 use xmpp::{BareJid, Element, Stanza, StanzaError, ns};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::extension::{Answer, Asked, Extension, Kit, Listener, Mount, Pending, Reply, Spec, To, Xep, fault};
 use crate::net::trust::ClientCertificate;
 use crate::router::Router;
 use crate::runtime::Clock;
 use crate::session::Session;
 use crate::tables::Credentials;
-use crate::tables::certificates::{Certificates, Fingerprint, NotAdded, Registered};
-use crate::tables::clients::Clients;
+use crate::tables::certificates::{
+    CERTIFICATE_BYTES_MAX, Certificates, Fingerprint, NotAdded, PER_ACCOUNT_MAX, Registered,
+};
 
-/// The longest certificate that is taken, in bytes.
-const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 /// The longest name for one, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -32,7 +31,6 @@ pub struct ClientCertificates {
     router: Weak<Router>,
     clock: Arc<dyn Clock>,
     certificates: Arc<Certificates>,
-    clients: Arc<Clients>,
     is_offered: bool,
     per_account_max: usize,
 }
@@ -41,16 +39,22 @@ static SPEC: Spec = Spec { name: "certificates", xeps: &[Xep::complete(257, "0.3
 
 impl ClientCertificates {
     /// Keeps what is in `credentials`, as `config` allows.
-    #[must_use]
-    pub fn new(kit: &Kit, credentials: &Credentials, config: &Config) -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    /// When that would be more for one account than there may be.
+    pub fn new(kit: &Kit, credentials: &Credentials, config: &Config) -> Result<Arc<Self>, ConfigError> {
+        let per_account_max = config.c2s.client_certificates_per_account_max;
+        if per_account_max > PER_ACCOUNT_MAX {
+            return Err(ConfigError::new(format!("`c2s.client_certificates_per_account_max` is {per_account_max}"))
+                .with_hint(format!("choose at most {PER_ACCOUNT_MAX}")));
+        }
+        Ok(Arc::new(Self {
             router: Arc::downgrade(&kit.router),
             clock: Arc::clone(&kit.clock),
             certificates: Arc::clone(&credentials.certificates),
-            clients: Arc::clone(&credentials.clients),
             is_offered: config.c2s.client_certificates,
-            per_account_max: config.c2s.client_certificates_per_account_max,
-        })
+            per_account_max,
+        }))
     }
 
     fn sessions(&self, account: &BareJid) -> Vec<Arc<Session>> {
@@ -85,7 +89,7 @@ impl ClientCertificates {
 
     /// Section "Add a X.509 Certificate".
     async fn append(self: Arc<Self>, asked: Asked) -> Answer {
-        self.require_manager(&asked).await?;
+        require_manager(&asked)?;
         let query = asked.open()?;
         let name = name(&query)?;
         let text = query.get_child("x509cert", ns::CERTIFICATES).ok_or_else(StanzaError::bad_request)?.text();
@@ -120,6 +124,7 @@ impl ClientCertificates {
             Err(NotAdded::TooMany) => {
                 return Err(StanzaError::resource_constraint().with_text("There are too many certificates"));
             }
+            Err(NotAdded::NoAccount) => return Err(StanzaError::item_not_found()),
             Err(NotAdded::Fault(error)) => return Err(fault("certificates", &error)),
         }
         tracing::info!(account = %asked.to, "a certificate was added");
@@ -131,7 +136,8 @@ impl ClientCertificates {
         self.take_away(&asked).await.map(|_| Reply::Empty)
     }
 
-    /// Section "Revoke a Certificate": whoever is here with it has to go, be it who asks.
+    /// Section "Revoke a Certificate": whoever is here with it has to go, be it who asks. Whoever is about to be looks
+    /// whether it is still there once it can be found here.
     async fn revoke(self: Arc<Self>, asked: Asked) -> Answer {
         let taken = self.take_away(&asked).await?;
         let own = asked.caller.session.as_ref();
@@ -145,40 +151,36 @@ impl ClientCertificates {
     }
 
     async fn take_away(&self, asked: &Asked) -> Result<Registered, StanzaError> {
-        self.require_manager(asked).await?;
+        require_manager(asked)?;
         let name = name(&asked.open()?)?;
         let taken = self.certificates.remove(&asked.to, &name).await.map_err(|error| fault("certificates", &error))?;
         let taken = taken.ok_or_else(StanzaError::item_not_found)?;
-        // What it stood for is gone with it.
-        let distrusted = self.clients.distrust(&asked.to, &taken.fingerprint).await;
-        distrusted.map_err(|error| fault("certificates", &error))?;
         tracing::info!(account = %asked.to, "a certificate was taken away");
         Ok(taken)
     }
+}
 
-    /// `forbidden` unless the caller owns the account and may change the list.
-    async fn require_manager(&self, asked: &Asked) -> Result<(), StanzaError> {
-        require_secure_owner(asked)?;
-        if may_manage(&self.certificates, asked).await? {
-            return Ok(());
-        }
-        Err(StanzaError::forbidden().with_text("The certificate you logged in with may not manage others"))
+/// `forbidden` unless the caller owns the account and may change the list.
+fn require_manager(asked: &Asked) -> Result<(), StanzaError> {
+    require_secure_owner(asked)?;
+    if may_manage(asked) {
+        return Ok(());
     }
+    Err(StanzaError::forbidden().with_text("The certificate you logged in with may not manage others"))
 }
 
 /// Whether the session that asks may change who has access to its account: a certificate may be registered as one that
-/// may not.
-pub(super) async fn may_manage(certificates: &Certificates, asked: &Asked) -> Result<bool, StanzaError> {
-    let login = asked.caller.session.as_ref().and_then(|session| session.state().login.clone());
-    let Some(fingerprint) = login.and_then(|login| login.certificate) else { return Ok(true) };
-    let found = certificates.find(&asked.to, &fingerprint).await.map_err(|error| fault("certificates", &error))?;
-    // Of one that an authority vouches for nothing is known; one that was disabled is as it was at worst.
-    Ok(found.is_none_or(|found| found.may_manage))
+/// may not. What it was when the client came counts, so that nobody gains by its being taken away.
+pub(super) fn may_manage(asked: &Asked) -> bool {
+    let session = asked.caller.session.as_ref();
+    session.is_none_or(|session| session.state().login.as_ref().is_none_or(|login| login.may_manage))
 }
 
 /// Whether the client of `session` has shown this certificate.
 pub(super) fn shows(session: &Session, fingerprint: &Fingerprint) -> bool {
-    session.state().login.as_ref().is_some_and(|login| login.certificate.as_ref() == Some(fingerprint))
+    let state = session.state();
+    let shown = state.login.as_ref().and_then(|login| login.certificate.as_ref());
+    shown.is_some_and(|shown| shown.fingerprint == *fingerprint)
 }
 
 /// Section "Stream Characteristics": only who owns the account, and nobody in the clear.

@@ -15,8 +15,8 @@ use crate::router::Router;
 use crate::runtime::{Clock, Timestamp, rfc3339};
 use crate::session::Session;
 use crate::tables::Credentials;
-use crate::tables::certificates::{Certificates, Fingerprint};
-use crate::tables::clients::{Client, Clients};
+use crate::tables::certificates::Certificates;
+use crate::tables::clients::{Certificate, Client, Clients};
 
 /// Tells of clients, and sends them away.
 #[expect(missing_debug_implementations, reason = "there is nothing to show")]
@@ -87,34 +87,36 @@ impl ClientAccess {
 
     async fn revoke(self: Arc<Self>, asked: Asked) -> Answer {
         asked.require_owner()?;
-        if !may_manage(&self.certificates, &asked).await? {
+        if !may_manage(&asked) {
             return Err(StanzaError::forbidden());
         }
         let query = asked.open()?;
         let name = query.attr("id").filter(|name| !name.is_empty()).ok_or_else(StanzaError::bad_request)?;
-        let forgotten = self.clients.forget(&asked.to, name).await.map_err(|error| fault("clients", &error))?;
-        let sessions = self.sessions(&asked.to);
-        let its: Vec<&Arc<Session>> = sessions.iter().filter(|session| *self.name_of(session) == *name).collect();
-        if forgotten.is_none() && its.is_empty() {
+        let known = self.clients.find(&asked.to, name).await.map_err(|error| fault("clients", &error))?;
+        let its = |session: &&Arc<Session>| *self.name_of(session) == *name;
+        let here: Vec<Arc<Session>> = self.sessions(&asked.to).iter().filter(its).cloned().collect();
+        if known.is_none() && here.is_empty() {
             return Err(StanzaError::item_not_found());
         }
+        let login = |session: &Arc<Session>| session.state().login.as_ref()?.certificate.clone();
+        let shown: Vec<Certificate> = here.iter().filter_map(login).chain(known.iter().flat_map(shown_by)).collect();
+        let is_vouched_for = shown.iter().any(|shown| shown.is_vouched_for);
+        // The row comes last: as long as it is there, the owner can ask again should something fail.
+        self.unregister(&asked.to, &shown).await?;
+        self.clients.forget(&asked.to, name).await.map_err(|error| fault("clients", &error))?;
         let own = asked.caller.session.as_ref();
-        let mut shown: Vec<Fingerprint> =
-            its.iter().filter_map(|session| session.state().login.as_ref()?.certificate).collect();
-        shown.extend(forgotten.as_ref().and_then(|client| Some(client.certificate?.fingerprint)));
-        for session in its {
+        for session in self.sessions(&asked.to).iter().filter(its) {
             // Whoever sends itself away hears the answer first.
             if !own.is_some_and(|own| Arc::ptr_eq(own, session)) {
                 session.mailbox.close(Some(StreamCondition::NotAuthorized));
             }
         }
-        let has_certificate = self.unregister(&asked.to, &shown).await?;
         tracing::info!(account = %asked.to, client = name, "a client was sent away");
-        if has_certificate {
+        if is_vouched_for {
             let error = StanzaError::service_unavailable();
             return Err(error.with_text("Its certificate is an authority's, who alone can revoke it"));
         }
-        if forgotten.map_or(shown.is_empty(), |client| client.password.is_some()) {
+        if known.map_or(shown.is_empty(), |client| client.password.is_some()) {
             // Its sessions and tokens are gone, and it can come back by the password it knows.
             let error = StanzaError::service_unavailable().with_text("The client knows the password: change that");
             return Err(error.with_specific(Element::builder("password-reset-required", ns::CLIENT_ACCESS).build()));
@@ -122,21 +124,22 @@ impl ClientAccess {
         Ok(Reply::Empty)
     }
 
-    /// Takes away the certificates a client has shown. Whether one of them lets it in still, for an authority vouches for
-    /// it.
-    async fn unregister(&self, account: &BareJid, shown: &[Fingerprint]) -> Result<bool, StanzaError> {
-        let mut is_left = false;
-        for fingerprint in shown {
+    /// Takes away those certificates that a client has shown, as far as they are registered.
+    async fn unregister(&self, account: &BareJid, shown: &[Certificate]) -> Result<(), StanzaError> {
+        for Certificate { fingerprint, .. } in shown {
             let found = self.certificates.find(account, fingerprint).await.map_err(|error| fault("clients", &error))?;
-            let Some(found) = found else {
-                is_left = true;
-                continue;
-            };
-            self.certificates.remove(account, &found.name).await.map_err(|error| fault("clients", &error))?;
-            self.clients.distrust(account, fingerprint).await.map_err(|error| fault("clients", &error))?;
+            if let Some(found) = found {
+                self.certificates.remove(account, &found.name).await.map_err(|error| fault("clients", &error))?;
+            }
         }
-        Ok(is_left)
+        Ok(())
     }
+}
+
+/// The certificates that a client has shown, or has tokens for.
+fn shown_by(client: &Client) -> impl Iterator<Item = Certificate> {
+    let tokens = [&client.used, &client.given].map(|token| token.as_ref()?.certificate.clone());
+    tokens.into_iter().chain([client.certificate.clone()]).flatten()
 }
 
 /// A way to log in.

@@ -96,7 +96,7 @@ pub fn furnish(
         multicast::Multicast::new(kit, sections.take("multicast")?),
         Arc::new(carbons::Carbons),
         caps::Caps::new(kit),
-        certificates::ClientCertificates::new(kit, credentials, config),
+        certificates::ClientCertificates::new(kit, credentials, config)?,
         clients::ClientAccess::new(kit, credentials),
         commands::Commands::new(kit),
         delegation::Delegation::new(kit, &blocks, config, sections.take("delegation")?)?,

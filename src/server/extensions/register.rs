@@ -174,6 +174,9 @@ impl Register {
             // The result goes out before the stream that asked is closed with the others (section 3.2).
             session.deliver(Stanza::iq_result(&asked.stanza.head, None).render());
             router.close_account(&account).await;
+            if let Err(error) = self.accounts.closed(&account).await {
+                let _told = refusal(&error.into());
+            }
             tracing::info!(%account, "account removed by its owner");
             return Ok(Reply::Sent);
         }

@@ -5,49 +5,53 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use xmpp::sasl::{Failure, Mechanism};
+use xmpp::sasl::Failure;
 use xmpp::stream::ResumeFailed;
-use xmpp::stream::entry::{Bind2, Bound, Entered, Proof, Wishes};
-use xmpp::{BareJid, FullJid, StanzaError};
+use xmpp::stream::entry::{Bind2, Bound, Entered, Wishes};
+use xmpp::{FullJid, StanzaError};
 
-use super::external::Certified;
-use super::negotiate::{resume_certified, unavailable};
+use super::external::{Certified, look_again};
+use super::negotiate::{Known, resume_known, unavailable};
 use super::resume::{self, Resumption};
 use crate::house::House;
 use crate::session::{Login, Session};
 
 /// What came of it.
 pub(super) struct Done {
-    pub(super) account: BareJid,
+    /// Who it is, if it is let in.
+    pub(super) known: Option<Known>,
     /// What the stream machine is told.
     pub(super) told: Result<Entered, Failure>,
     /// The session, and whether it is new.
     pub(super) session: Option<(Arc<Session>, bool)>,
 }
 
-/// Does what a client asks for that has proven who it is.
-pub(super) async fn enter(house: &Arc<House>, wishes: Wishes, certified: Option<&Certified>, peer: IpAddr) -> Done {
+impl Done {
+    fn refused(failure: Failure) -> Self {
+        Self { known: None, told: Err(failure), session: None }
+    }
+}
+
+/// Does what a client asks for that has proven who it is: `certified` by a certificate, or by a token given for one.
+pub(super) async fn enter(house: &Arc<House>, wishes: Wishes, certified: Option<Certified>, peer: IpAddr) -> Done {
     let Wishes { account, proof, agent, resume, bind, token } = wishes;
     if house.accounts.is_disabled(&account) {
-        return Done { account, told: Err(Failure::AccountDisabled), session: None };
+        return Done::refused(Failure::AccountDisabled);
     }
     tracing::info!(%account, %peer, ?proof, "logged in");
     let mut told = Entered::default();
-    // A certificate may have been shown, and another way have been taken afterwards.
-    let certified = certified.filter(|_| proof == Proof::Mechanism(Mechanism::External));
     let certificate = certified.map(|certified| certified.certificate);
-    let entered = house.clients.entered(&account, &agent, (proof, certificate), token, house.clock.now()).await;
-    let login = match entered {
-        Ok(entered) => {
-            told.token = entered.token;
-            let certificate = entered.certificate.map(|certificate| certificate.fingerprint);
-            Login { client: entered.name, proof, certificate }
-        }
-        Err(fault) => return Done { account, told: Err(unavailable(&fault)), session: None },
+    let shown = (proof, certificate.clone());
+    let entered = match house.clients.entered(&account, &agent, shown, token, house.clock.now()).await {
+        Ok(entered) => entered,
+        Err(fault) => return Done::refused(unavailable(&fault)),
     };
+    told.token = entered.token;
+    let may_manage = certificate.is_none();
+    let known = Known { account, login: Some(Login { client: entered.name, proof, certificate, may_manage }) };
     let mut session = None;
     if let Some((previd, h)) = resume {
-        told.resumed = Some(match resume_certified(house, &account, (&previd, h), certified).await {
+        told.resumed = Some(match resume_known(house, &known, (&previd, h)).await {
             Ok(Resumption { session: earlier, resumed }) => {
                 session = Some((earlier, false));
                 Ok(resumed)
@@ -57,41 +61,45 @@ pub(super) async fn enter(house: &Arc<House>, wishes: Wishes, certified: Option<
     }
     let is_over = matches!(told.resumed, Some(Err(ResumeFailed::Impossible(_))));
     if let (Some(wish), None, false) = (bind, &session, is_over) {
-        let only = certified.and_then(|certified| certified.resource.clone());
-        let bound = bind2(house, &account, (agent.id.as_deref(), only), login, wish).await;
+        let bound = bind2(house, &known, agent.id.as_deref(), wish).await;
         told.bound = Some(bound.map(|(fresh, bound)| {
             session = Some((fresh, true));
             bound
         }));
-    } else if let Some((session, _)) = &session {
-        session.state().login = Some(Box::new(login));
     }
-    Done { account, told: Ok(told), session }
+    if let Some((session, _)) = &session
+        && !look_again(house, session).await
+    {
+        told.token = None;
+    }
+    Done { known: Some(known), told: Ok(told), session }
 }
 
 /// Binds a resource that begins with the client's tag and is the same each time for the same client; or the only one that
 /// its certificate lets it have.
 async fn bind2(
     house: &Arc<House>,
-    account: &BareJid,
-    (id, only): (Option<&str>, Option<FullJid>),
-    login: Login,
+    known: &Known,
+    id: Option<&str>,
     wish: Bind2,
 ) -> Result<(Arc<Session>, Bound), StanzaError> {
+    let (account, login) = (&known.account, known.login.as_ref());
     let tag = wish.tag.as_deref();
     let ending = match id {
         Some(id) => house.clients.resource(account, id, tag.unwrap_or_default()),
         None => house.ids.id(),
     };
     let tagged = tag.and_then(|tag| account.with_resource(&format!("{tag}/{ending}")).ok());
-    let jid: FullJid = match only.or(tagged) {
+    let only = login.and_then(|login| login.certificate.as_ref()?.resource.as_deref());
+    let only = only.map(|only| account.with_resource(only)).transpose();
+    let jid: FullJid = match only.map_err(|_| StanzaError::internal_server_error())?.or(tagged) {
         Some(jid) => jid,
         None => account.with_resource(&ending).map_err(|_| StanzaError::internal_server_error())?,
     };
     // The section "Performing the bind": earlier sessions of the same client end, whatever their resource.
-    if let Some(client) = &login.client {
+    if let Some(client) = login.and_then(|login| login.client.as_ref()) {
         let is_earlier = |session: &&Arc<Session>| {
-            session.state().login.as_ref().is_some_and(|login| login.client.as_ref() == Some(client))
+            session.state().login.as_ref().is_some_and(|other| other.client.as_ref() == Some(client))
         };
         for session in house.router.sessions.of(account.as_str()).iter().filter(is_earlier) {
             resume::replace(house, session).await;
@@ -101,7 +109,7 @@ async fn bind2(
     // Only this client is given this resource, so whoever has it is an earlier session of it.
     let policy = crate::config::ResourceConflict::Replace;
     let session = house.router.sessions.bind(jid, policy, house.clock.now(), || house.ids.id())?;
-    session.state().login = Some(Box::new(login));
+    session.state().login = login.cloned().map(Box::new);
     let acks = wish.acks.filter(|_| house.config.c2s.stream_management);
     let acks = acks.map(|(resume, max)| resume::enable(house, &session, resume, max));
     let mut inside: Vec<Bytes> = Vec::new();

@@ -6,11 +6,14 @@
 
 use rustls_pki_types::CertificateDer;
 use xmpp::sasl::Failure;
-use xmpp::{BareJid, FullJid, Jid};
+use xmpp::stream::Condition;
+use xmpp::{BareJid, Jid};
 
 use super::negotiate::unavailable;
 use super::trust::ClientCertificate;
 use crate::house::House;
+use crate::session::Session;
+use crate::tables::certificates::Worth;
 use crate::tables::clients::Certificate;
 
 /// Accounts looked at that have registered one and the same certificate, where nothing says which is meant.
@@ -27,17 +30,8 @@ pub(super) struct Shown {
 #[derive(Debug)]
 pub(super) struct Certified {
     pub(super) account: BareJid,
-    /// The only resource it may have, if its certificate names one.
-    pub(super) resource: Option<FullJid>,
     /// What has let it in.
     pub(super) certificate: Certificate,
-}
-
-impl Certified {
-    /// Whether the client may not have the resource of `jid`.
-    pub(super) fn forbids(&self, jid: &FullJid) -> bool {
-        self.resource.as_ref().is_some_and(|only| only != jid)
-    }
 }
 
 /// Whether clients are to be asked for certificates.
@@ -108,14 +102,45 @@ pub(super) async fn identify(
         (None, [name]) => full(name),
         (None, _) => None,
     };
-    let certificate = Certificate { fingerprint: certificate.fingerprint, until: certificate.until() };
-    Ok(Certified { account, resource, certificate })
+    let certificate = Certificate {
+        fingerprint: certificate.fingerprint,
+        until: certificate.until(),
+        is_vouched_for: vouches(shown, &account),
+        resource: resource.map(|full| full.resource().into()),
+    };
+    Ok(Certified { account, certificate })
+}
+
+/// Looks at the certificate by which the client of `session` came, now that whoever takes it away finds the session: it
+/// ends at once if that has happened since it was shown. Whether it goes on is returned.
+pub(super) async fn look_again(house: &House, session: &Session) -> bool {
+    let certificate = session.state().login.as_ref().and_then(|login| login.certificate.clone());
+    let Some(certificate) = certificate else { return true };
+    let worth = house.certificates.worth(&session.jid.bare(), &certificate).await;
+    match worth {
+        Ok(Worth::Nothing) => session.mailbox.close(Some(Condition::NotAuthorized)),
+        Ok(worth) => {
+            if let Some(login) = &mut session.state().login {
+                login.may_manage = worth == Worth::Management;
+            }
+            return true;
+        }
+        Err(fault) => {
+            tracing::error!(%fault, "cannot look up a certificate");
+            session.mailbox.close(Some(Condition::InternalServerError));
+        }
+    }
+    false
+}
+
+/// Whether an authority does for the certificate at `account`.
+fn vouches(shown: &Shown, account: &BareJid) -> bool {
+    shown.is_vouched_for && shown.certificate.addresses.iter().any(|jid| jid.to_bare() == *account)
 }
 
 /// Whether the certificate is one of `account`.
 async fn is_of(house: &House, shown: &Shown, account: &BareJid) -> Result<bool, Failure> {
-    let is_named = shown.certificate.addresses.iter().any(|jid| jid.to_bare() == *account);
-    if is_named && shown.is_vouched_for {
+    if vouches(shown, account) {
         return Ok(true);
     }
     let found = house.certificates.find(account, &shown.certificate.fingerprint).await;

@@ -9,18 +9,19 @@ use tokio::time::{Instant, timeout_at};
 use xmpp::sasl::{Failure, Hash, Mechanism};
 use xmpp::stream::entry::Proof;
 use xmpp::stream::{Condition, Event, ResumeFailed, Seed, Stream, TlsFacts};
-use xmpp::{BareJid, FullJid, StanzaError};
+use xmpp::{BareJid, StanzaError};
 
 use super::c2s::Door;
 use super::connection::{Connection, Transport, Woke};
 use super::enter;
-use super::external::{self, Certified};
+use super::external::{self, Certified, look_again};
 use super::resume::{self, Resumption};
 use super::tls::{Accepted, Start};
 use crate::config::ResourceConflict;
 use crate::extension::Application;
 use crate::house::House;
 use crate::session::{Login, Session};
+use crate::tables::clients::{Certificate, Checked};
 
 /// A stream with a session.
 pub(super) struct Negotiated {
@@ -28,6 +29,31 @@ pub(super) struct Negotiated {
     pub(super) session: Arc<Session>,
     /// Whether the session was bound on this stream; if not, it was resumed.
     pub(super) is_new: bool,
+}
+
+/// Who the client of a stream is.
+pub(super) struct Known {
+    pub(super) account: BareJid,
+    /// How it has logged in. `None` where that is with the password and it has said nothing of itself.
+    pub(super) login: Option<Login>,
+}
+
+impl Known {
+    /// From the outcome of SASL as RFC 6120 has it.
+    fn new(account: BareJid, certified: Option<Certified>) -> Self {
+        let proof = Proof::Mechanism(Mechanism::External);
+        let login = certified.map(|certified| Login {
+            client: None,
+            proof,
+            certificate: Some(certified.certificate),
+            may_manage: false,
+        });
+        Self { account, login }
+    }
+
+    fn certificate(&self) -> Option<&Certificate> {
+        self.login.as_ref()?.certificate.as_ref()
+    }
 }
 
 /// Negotiates until a resource is bound, or a session resumed. `None` when the stream ended before.
@@ -39,10 +65,9 @@ pub(super) async fn negotiate(
     deadline: Instant,
 ) -> Option<Negotiated> {
     let seed = || Seed { stream_id: house.ids.id(), nonce: house.ids.id() };
-    // What was shown in TLS, and whom it let in.
+    // What was shown in TLS.
     let mut shown = None;
     let mut is_in_clear = door == Door::StartTls;
-    let mut certified: Option<Certified> = None;
     let mut connection = match door {
         Door::StartTls => Connection::new(transport, Stream::accept(house.streams.start_tls(), seed(), None)),
         Door::DirectTls => {
@@ -52,7 +77,10 @@ pub(super) async fn negotiate(
             Connection::new(secure, Stream::accept(house.streams.direct_tls(), seed(), Some(told.facts)))
         }
     };
-    let mut account: Option<BareJid> = None;
+    // Whom a certificate, or a token given for one, lets in: said when it was looked at, used by the success that this
+    // brings, and by no other.
+    let mut certified: Option<Certified> = None;
+    let mut known: Option<Known> = None;
     let mut invitation = None;
     loop {
         while let Some(event) = connection.stream.poll_event() {
@@ -67,18 +95,24 @@ pub(super) async fn negotiate(
                     connection.stream.handle_secured(told.facts);
                 }
                 Event::NeedCredentials { localpart, domain, mechanism } => {
+                    certified = None;
                     let hash = mechanism.hash().unwrap_or(Hash::Sha256);
                     // Keys come for accounts that do not exist, too: nobody knows a password for those.
                     let found = house.accounts.keys(&localpart, &domain, hash).await;
                     connection.stream.handle_credentials(found.map_err(|fault| unavailable(&fault)));
                 }
                 Event::CheckPassword { localpart, domain, password } => {
+                    certified = None;
                     let is_right = house.accounts.check_password(&localpart, &domain, password.expose()).await;
                     connection.stream.handle_password(is_right.map_err(|fault| unavailable(&fault)));
                 }
                 Event::Authenticated(who) => {
-                    tracing::info!(account = %who, %peer, "logged in");
-                    account = Some(who);
+                    // Said after SASL2, too, where more is known already.
+                    if known.as_ref().is_none_or(|known| known.account != who) {
+                        tracing::info!(account = %who, %peer, "logged in");
+                        let certified = certified.take().filter(|certified| certified.account == who);
+                        known = Some(Known::new(who, certified));
+                    }
                 }
                 Event::Register(stanza) => {
                     let domain = connection.stream.domain().into();
@@ -89,13 +123,14 @@ pub(super) async fn negotiate(
                     connection.stream.send(&applied.reply);
                 }
                 Event::Bind { resource } => {
-                    let bound = match &account {
-                        Some(account) => bind(house, account, resource.as_deref(), certified.as_ref()).await,
+                    let bound = match &known {
+                        Some(known) => bind(house, known, resource.as_deref()).await,
                         None => Err(StanzaError::not_allowed()),
                     };
                     match bound {
                         Ok(session) => {
                             session.state().is_in_clear = is_in_clear;
+                            look_again(house, &session).await;
                             connection.stream.handle_bound(Ok(session.jid.clone()));
                             return Some(Negotiated { connection, session, is_new: true });
                         }
@@ -103,11 +138,18 @@ pub(super) async fn negotiate(
                     }
                 }
                 Event::CheckToken { account, client, shown, count, invalidate } => {
+                    certified = None;
                     let now = house.clock.now();
                     let checked = house.clients.check(&account, &client, &shown, count, invalidate, now).await;
-                    connection.stream.handle_token(checked.unwrap_or_else(|fault| Err(unavailable(&fault))));
+                    let checked = checked.unwrap_or_else(|fault| Err(unavailable(&fault)));
+                    let answer = checked.map(|Checked { answer, certificate }| {
+                        certified = certificate.map(|certificate| Certified { account, certificate });
+                        answer
+                    });
+                    connection.stream.handle_token(answer);
                 }
                 Event::CheckCertificate { domain, authzid, from } => {
+                    certified = None;
                     let identified = match &shown {
                         Some(shown) => external::identify(house, shown, &domain, authzid.as_ref(), from.as_ref()).await,
                         None => Err(Failure::NotAuthorized),
@@ -124,8 +166,9 @@ pub(super) async fn negotiate(
                     connection.stream.handle_upgrade(added.map(|()| true).map_err(|fault| unavailable(&fault)));
                 }
                 Event::Enter(wishes) => {
-                    let entered = Box::pin(enter::enter(house, *wishes, certified.as_ref(), peer)).await;
-                    account = Some(entered.account);
+                    let certified = certified.take().filter(|certified| certified.account == wishes.account);
+                    let entered = Box::pin(enter::enter(house, *wishes, certified, peer)).await;
+                    known = entered.known;
                     connection.stream.handle_entered(entered.told);
                     if let Some((session, is_new)) = entered.session {
                         session.state().is_in_clear = is_in_clear;
@@ -137,13 +180,14 @@ pub(super) async fn negotiate(
                     return None;
                 }
                 Event::Resume { previd, h } => {
-                    let resumed = match &account {
-                        Some(account) => resume_certified(house, account, (&previd, h), certified.as_ref()).await,
+                    let resumed = match &known {
+                        Some(known) => resume_known(house, known, (&previd, h)).await,
                         None => Err(ResumeFailed::not_found(None)),
                     };
                     match resumed {
                         Ok(Resumption { session, resumed }) => {
                             session.state().is_in_clear = is_in_clear;
+                            look_again(house, &session).await;
                             connection.stream.handle_resumed(Ok(resumed));
                             return Some(Negotiated { connection, session, is_new: false });
                         }
@@ -204,59 +248,52 @@ pub(super) fn unavailable(fault: &store::Fault) -> Failure {
 }
 
 /// Resumes a session, unless the client's certificate is for the resource of another.
-pub(super) async fn resume_certified(
+pub(super) async fn resume_known(
     house: &Arc<House>,
-    account: &BareJid,
+    known: &Known,
     (previd, h): (&str, u32),
-    certified: Option<&Certified>,
 ) -> Result<Resumption, ResumeFailed> {
-    let wanted = house.router.sessions.resumable(account.as_str(), previd);
-    if let (Some(certified), Some(wanted)) = (certified, &wanted)
-        && certified.forbids(&wanted.jid)
+    let wanted = house.router.sessions.resumable(known.account.as_str(), previd);
+    if let (Some(certificate), Some(wanted)) = (known.certificate(), &wanted)
+        && certificate.forbids(&wanted.jid)
     {
         return Err(ResumeFailed::not_found(None));
     }
-    let resumption = resume::resume(house, account, previd, h).await?;
-    note(&resumption.session, certified);
+    let resumption = resume::resume(house, &known.account, previd, h).await?;
+    note(&resumption.session, known.login.clone());
     Ok(resumption)
 }
 
-/// Notes how the client of a session has logged in this time, where it has said nothing of itself.
-fn note(session: &Session, certified: Option<&Certified>) {
-    let fingerprint = certified.map(|certified| certified.certificate.fingerprint);
+/// Notes how the client of a session has logged in this time. What it is called stays where it has said nothing of itself.
+fn note(session: &Session, login: Option<Login>) {
     let mut state = session.state();
-    match (&mut state.login, fingerprint) {
-        (Some(login), fingerprint) => login.certificate = fingerprint,
-        (None, Some(_)) => {
-            let proof = Proof::Mechanism(Mechanism::External);
-            state.login = Some(Box::new(Login { client: None, proof, certificate: fingerprint }));
+    match (&mut state.login, login) {
+        (Some(before), Some(login)) => {
+            let client = login.client.or_else(|| before.client.take());
+            **before = Login { client, ..login };
         }
-        (None, None) => {}
+        (Some(before), None) => (before.certificate, before.may_manage) = (None, true),
+        (None, login) => state.login = login.map(Box::new),
     }
 }
 
-async fn bind(
-    house: &Arc<House>,
-    account: &BareJid,
-    resource: Option<&str>,
-    certified: Option<&Certified>,
-) -> Result<Arc<Session>, StanzaError> {
+async fn bind(house: &Arc<House>, known: &Known, resource: Option<&str>) -> Result<Arc<Session>, StanzaError> {
+    let account = &known.account;
     if house.accounts.is_disabled(account) {
         return Err(StanzaError::not_allowed());
     }
-    let only = certified.and_then(|certified| certified.resource.as_ref());
-    let jid: FullJid = match (resource, only) {
-        (Some(resource), _) => account.with_resource(resource).map_err(|_| StanzaError::bad_request())?,
-        (None, Some(only)) => only.clone(),
-        (None, None) => account.with_resource(&house.ids.id()).map_err(|_| StanzaError::internal_server_error())?,
+    let only = known.certificate().and_then(|certificate| certificate.resource.as_deref());
+    let jid = match resource.or(only) {
+        Some(resource) => account.with_resource(resource).map_err(|_| StanzaError::bad_request())?,
+        None => account.with_resource(&house.ids.id()).map_err(|_| StanzaError::internal_server_error())?,
     };
-    if only.is_some_and(|only| *only != jid) {
+    if known.certificate().is_some_and(|certificate| certificate.forbids(&jid)) {
         return Err(StanzaError::not_allowed().with_text("The certificate is for another resource"));
     }
     resume::make_room(house, &jid).await;
     // XEP-0257 section "SASL EXTERNAL": whoever has the only resource it may have goes.
     let policy = only.map_or(house.config.c2s.resource_conflict, |_| ResourceConflict::Replace);
     let session = house.router.sessions.bind(jid, policy, house.clock.now(), || house.ids.id())?;
-    note(&session, certified);
+    note(&session, known.login.clone());
     Ok(session)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use xmpp::stanza::Content;
 use xmpp::stream::Condition;
 use xmpp::{FullJid, Jid};
 
@@ -17,7 +18,7 @@ use crate::house::House;
 use crate::session::interest::Interest;
 use crate::session::mailbox::Frame;
 use crate::session::management::{Detached, Resumable};
-use crate::session::{ArchiveRead, Available, Session};
+use crate::session::{ArchiveRead, Available, Session, show_in};
 use crate::tables::sessions::{self, Presence, Row};
 
 /// How long streams may take to let go of their sessions.
@@ -127,6 +128,7 @@ fn take_up(house: &Arc<House>, jid: FullJid, row: &Row) -> Option<Arc<Session>> 
     let session = sessions.bind(jid, ResourceConflict::Refuse, house.clock.now(), String::new).ok()?;
     let available = row.available.as_ref().map(|presence| Available {
         priority: presence.priority,
+        show: Content::from_bytes_checked(presence.content.clone()).map_or("online", |content| show_in(&content)),
         content: presence.content.clone(),
         shared: presence.shared.clone(),
         since: presence.since,

@@ -29,6 +29,7 @@ use self::management::{Ended, Resumable};
 use crate::config::ResourceConflict;
 use crate::runtime::Timestamp;
 use crate::tables::archive::Place;
+use crate::tables::clients::Certificate;
 
 /// Seconds at the allowed rate that a quiet stream may send at once.
 const BURST_SECONDS: u64 = 4;
@@ -83,8 +84,10 @@ pub struct Login {
     pub client: Option<Box<str>>,
     /// How it has proven who it is.
     pub proof: Proof,
-    /// The certificate it has shown for that, as a hash of it.
-    pub certificate: Option<[u8; 32]>,
+    /// The certificate it has shown for that, or for the token it has shown.
+    pub certificate: Option<Certificate>,
+    /// Whether it may change who has access to the account (XEP-0257).
+    pub may_manage: bool,
 }
 
 /// The last few messages that were copied to other resources, by who they were to or from, and their ids.
@@ -151,6 +154,8 @@ const SETTLING: Timestamp = 60_000_000;
 pub struct Available {
     /// RFC 6121 section 4.7.2.3.
     pub priority: i8,
+    /// How available it says it is: see [`Session::show`].
+    pub show: &'static str,
     /// The children of the presence stanza, as checked bytes.
     pub content: Bytes,
     /// The stanza from behind the recipient's address: the same for everybody who may see it.
@@ -159,6 +164,14 @@ pub struct Available {
     pub since: u64,
     /// What the entity behind it wants to be told, once its capabilities are known (XEP-0115, XEP-0163).
     pub interest: Option<Arc<Interest>>,
+}
+
+/// What a presence stanza says of how available its sender is: the value of `<show/>`, `online` if there is none.
+#[must_use]
+pub fn show_in(content: &Content) -> &'static str {
+    let said = content.child("show", ns::CLIENT).and_then(|show| show.open().ok()).map(|show| show.text());
+    let known = ["away", "chat", "dnd", "xa"];
+    said.and_then(|said| known.into_iter().find(|known| *known == said.trim())).unwrap_or("online")
 }
 
 impl Session {
@@ -177,11 +190,7 @@ impl Session {
     /// nothing; `None` if it is not available.
     #[must_use]
     pub fn show(&self) -> Option<&'static str> {
-        let content = self.state().available.as_ref().map(|available| available.content.clone())?;
-        let content = Content::from_bytes_checked(content).ok()?;
-        let said = content.child("show", ns::CLIENT).and_then(|show| show.open().ok()).map(|show| show.text());
-        let known = ["away", "chat", "dnd", "xa"];
-        Some(said.and_then(|said| known.into_iter().find(|known| *known == said.trim())).unwrap_or("online"))
+        self.state().available.as_ref().map(|available| available.show)
     }
 
     /// Whether what happens for the account reaches this resource at once: it is there to be told, and takes messages.

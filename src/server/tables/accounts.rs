@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use store::{Batch, CommitError, Fault, KeyReader, Page, Range, Store};
 use tokio::sync::Semaphore;
 use xmpp::BareJid;
@@ -30,7 +31,7 @@ const FAKE_KEYS: &str = "fake-keys";
 /// Why an account was not opened or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountError {
-    /// There is one by that name.
+    /// There is one by that name, or what belonged to one is still being deleted.
     Exists,
     /// There is none by that name.
     Unknown,
@@ -245,10 +246,11 @@ impl Accounts {
             return Err(AccountError::Exists);
         }
         let record = self.record(password, now).await?;
-        batch.expect_absent(key(account)).put(key(account), record.render());
+        batch.expect_absent(key(account)).expect_absent(closing_key(account)).put(key(account), record.render());
+        let is_its = |row: &Bytes| *row == key(account) || *row == closing_key(account);
         match self.store.commit_durably(batch).await {
             Ok(()) => Ok(()),
-            Err(CommitError::Conflict(row)) if row == key(account) => Err(AccountError::Exists),
+            Err(CommitError::Conflict(row)) if is_its(&row) => Err(AccountError::Exists),
             Err(CommitError::Conflict(_)) => Err(AccountError::BadInvitation),
             Err(error) => Err(fault(error).into()),
         }
@@ -270,7 +272,8 @@ impl Accounts {
         }
     }
 
-    /// Closes an account: nobody can log in to it. Answers whether there was one. Durable when this returns.
+    /// Closes an account: nobody can log in to it, and nobody can open one by the name before [`Accounts::closed`] is
+    /// called, lest what the one before had be the next one's. Answers whether there was one. Durable when this returns.
     ///
     /// # Errors
     /// When the store fails.
@@ -279,10 +282,29 @@ impl Accounts {
             return Ok(false);
         }
         let mut batch = Batch::new();
-        batch.delete(key(account));
+        batch.delete(key(account)).put(closing_key(account), Vec::new());
         self.store.commit_durably(batch).await.map_err(fault)?;
         self.disabled.remove(account).await.map_err(fault)?;
         Ok(true)
+    }
+
+    /// All that belonged to an account that was removed has been deleted: its name is free.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn closed(&self, account: &BareJid) -> Result<(), Fault> {
+        let mut batch = Batch::new();
+        batch.delete(closing_key(account));
+        self.store.commit_durably(batch).await.map_err(fault)
+    }
+
+    /// Accounts that were removed and of which [`Accounts::closed`] has not been said: at most [`LIST_ROWS_MAX`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn closing(&self) -> Result<Vec<BareJid>, Fault> {
+        let rows = self.store.scan(Table::Closing.key().range(), Page::rows(LIST_ROWS_MAX)).await?;
+        rows.iter().map(|(row, _)| account_of(row, Table::Closing)).collect()
     }
 
     /// Lets nobody log in to an account until it is enabled again; what is there stays. Durable when this returns.
@@ -328,10 +350,7 @@ impl Accounts {
         let rows = self.store.scan(range, Page::rows(LIST_ROWS_MAX)).await?;
         let mut listed = Vec::new();
         for (row, value) in &rows {
-            let mut reader = KeyReader::new(row, Table::Accounts as u8)?;
-            let (domain, localpart) = (reader.str()?, reader.str()?);
-            let account = BareJid::from_parts(Some(&localpart), &domain)
-                .map_err(|error| Fault::new(format!("a stored account has a bad address: {error}")))?;
+            let account = account_of(row, Table::Accounts)?;
             listed.push(Listed { account, created: Record::read(value)?.created });
         }
         Ok(listed)
@@ -397,8 +416,20 @@ fn is_misread(localpart: &str) -> bool {
     localpart.starts_with("\\20") || localpart.ends_with("\\20")
 }
 
-fn key(account: &BareJid) -> bytes::Bytes {
+/// Under which an account's keys are, as long as there is one.
+pub(super) fn key(account: &BareJid) -> Bytes {
     Table::Accounts.key().str(account.domain()).str(account.localpart().unwrap_or_default()).build()
+}
+
+fn closing_key(account: &BareJid) -> Bytes {
+    Table::Closing.key().str(account.domain()).str(account.localpart().unwrap_or_default()).build()
+}
+
+fn account_of(row: &[u8], table: Table) -> Result<BareJid, Fault> {
+    let mut reader = KeyReader::new(row, table as u8)?;
+    let (domain, localpart) = (reader.str()?, reader.str()?);
+    BareJid::from_parts(Some(&localpart), &domain)
+        .map_err(|error| Fault::new(format!("a stored account has a bad address: {error}")))
 }
 
 /// Expiry and domain.

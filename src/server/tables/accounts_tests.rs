@@ -183,3 +183,17 @@ async fn an_escaped_space_is_not_at_an_end() {
         assert_eq!(opened == Ok(()), is_fine, "{account}");
     }
 }
+
+#[tokio::test]
+async fn a_name_is_free_when_all_of_who_had_it_is_deleted() {
+    let accounts = accounts().await;
+    let juliet = jid("juliet@capulet.example");
+    accounts.create(&juliet, "r0m30", NOW).await.unwrap();
+    assert!(accounts.closing().await.unwrap().is_empty());
+    assert!(accounts.remove(&juliet).await.unwrap());
+    assert!(!accounts.exists(&juliet).await.unwrap());
+    assert_eq!(accounts.closing().await.unwrap(), std::slice::from_ref(&juliet));
+    assert_eq!(accounts.create(&juliet, "t1b4lt", NOW).await, Err(AccountError::Exists));
+    accounts.closed(&juliet).await.unwrap();
+    accounts.create(&juliet, "t1b4lt", NOW).await.unwrap();
+}

@@ -12,18 +12,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use store::{Batch, Fault, KeyReader, Page, Range, Store};
-use xmpp::BareJid;
+use store::{Batch, CommitError, Fault, KeyReader, Page, Range, Store};
+use xmpp::{BareJid, FullJid};
 
 use super::row::{Reader, Writer};
 use super::turns::Turns;
-use super::{Table, fault};
+use super::{Table, accounts, fault};
 use crate::runtime::Timestamp;
 
 const FORMAT: u8 = 1;
 const WHAT: &str = "certificates";
-/// Rows read for one account: more were never written.
-const ROWS_MAX: usize = 1_000;
+/// More than these no account may have: so many are read of one.
+pub const PER_ACCOUNT_MAX: usize = 100;
+/// The longest certificate that is taken, in bytes.
+pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 
 /// What a certificate goes by: SHA-256 of it.
 pub type Fingerprint = [u8; 32];
@@ -43,6 +45,38 @@ pub struct Registered {
     pub der: Bytes,
 }
 
+/// A certificate that a client has shown to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What it goes by.
+    pub fingerprint: Fingerprint,
+    /// When it ends.
+    pub until: Timestamp,
+    /// Whether an authority vouches for it, so that it need not be registered.
+    pub is_vouched_for: bool,
+    /// The only resource it is for, if it names one.
+    pub resource: Option<Box<str>>,
+}
+
+impl Shown {
+    /// Whether the client may not have the resource of `jid`.
+    #[must_use]
+    pub fn forbids(&self, jid: &FullJid) -> bool {
+        self.resource.as_ref().is_some_and(|only| **only != *jid.resource())
+    }
+}
+
+/// What a certificate is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// It lets nobody in, or no longer.
+    Nothing,
+    /// It lets in a client that may not change who has access to the account.
+    Entry,
+    /// It lets in a client that may.
+    Management,
+}
+
 /// Why a certificate was not taken.
 #[derive(Debug)]
 pub enum NotAdded {
@@ -50,6 +84,8 @@ pub enum NotAdded {
     Taken,
     /// There are too many already.
     TooMany,
+    /// The account has been removed.
+    NoAccount,
     /// The store failed.
     Fault(Fault),
 }
@@ -122,7 +158,8 @@ impl Certificates {
     /// be too many. Durable when this returns.
     ///
     /// # Errors
-    /// When the name or the certificate is there already, when there are too many, and when the store fails.
+    /// When the name or the certificate is there already, when there are too many, when the account is gone, and when the
+    /// store fails.
     pub async fn add(
         &self,
         account: &BareJid,
@@ -147,9 +184,13 @@ impl Certificates {
         }
         batch.put(key(account, &added.name), added.render());
         batch.put(owner_key(&added.fingerprint, account), Writer::new(FORMAT).text(&added.name).finish());
-        self.store.commit_durably(batch).await.map_err(fault)?;
+        // Nothing of who is removed may be left to who gets the name next.
+        batch.expect_present(accounts::key(account));
         self.is_any.store(true, Ordering::Relaxed);
-        Ok(())
+        match self.store.commit_durably(batch).await {
+            Err(CommitError::Conflict(_)) => Err(NotAdded::NoAccount),
+            outcome => outcome.map_err(|error| fault(error).into()),
+        }
     }
 
     /// Those of `account`, by name.
@@ -158,7 +199,8 @@ impl Certificates {
     /// When the store fails.
     pub async fn list(&self, account: &BareJid) -> Result<Vec<Registered>, Fault> {
         let prefix = prefix(account);
-        let rows = self.store.scan(Range::prefix(prefix.clone()), Page::rows(ROWS_MAX)).await?;
+        let page = Page::rows(PER_ACCOUNT_MAX).bytes(PER_ACCOUNT_MAX * 2 * CERTIFICATE_BYTES_MAX);
+        let rows = self.store.scan(Range::prefix(prefix.clone()), page).await?;
         let read = |(key, row): (Bytes, Bytes)| {
             let name = KeyReader::after(&key, prefix.len()).str()?.into();
             Registered::read(name, row)
@@ -175,6 +217,21 @@ impl Certificates {
         let name = Reader::new(name, FORMAT, WHAT)?.text()?;
         let row = self.store.get(&key(account, &name)).await?;
         row.map(|row| Registered::read(name, row)).transpose()
+    }
+
+    /// What a certificate is good for that a client of `account` has shown.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn worth(&self, account: &BareJid, shown: &Shown) -> Result<Worth, Fault> {
+        let found = self.find(account, &shown.fingerprint).await?;
+        Ok(match found {
+            Some(found) if found.may_manage => Worth::Management,
+            Some(_) => Worth::Entry,
+            // Of one that an authority vouches for nothing else is known.
+            None if shown.is_vouched_for => Worth::Management,
+            None => Worth::Nothing,
+        })
     }
 
     /// Accounts that have registered it: the first few.
@@ -211,10 +268,15 @@ impl Certificates {
     /// # Errors
     /// When the store fails.
     pub async fn remove_all(&self, account: &BareJid) -> Result<(), Fault> {
+        let _turn = self.turns.of(account.as_str()).await;
+        let mut batch = Batch::new();
         for one in self.list(account).await? {
-            self.remove(account, &one.name).await?;
+            batch.delete(key(account, &one.name)).delete(owner_key(&one.fingerprint, account));
         }
-        Ok(())
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.store.commit_durably(batch).await.map_err(fault)
     }
 }
 
@@ -228,12 +290,22 @@ mod tests {
         Registered { name: name.into(), fingerprint: [seed; 32], until, may_manage: seed.is_multiple_of(2), der }
     }
 
+    /// As if there were these accounts.
+    async fn open(store: &Arc<dyn Store>, all: &[&BareJid]) {
+        let mut batch = Batch::new();
+        for account in all {
+            batch.put(accounts::key(account), Vec::new());
+        }
+        store.commit_durably(batch).await.unwrap();
+    }
+
     #[tokio::test]
     async fn certificates_are_found_by_name_and_by_what_they_are() {
         let store: Arc<dyn Store> = Arc::new(store::Memory::new());
         let table = Certificates::load(Arc::clone(&store)).await.unwrap();
         assert!(!table.is_any());
         let [juliet, romeo] = ["juliet@capulet.lit", "romeo@montague.lit"].map(|jid| BareJid::new(jid).unwrap());
+        open(&store, &[&juliet, &romeo]).await;
         let (phone, bot) = (certificate("Phone", 1, 100), certificate("Bot", 2, 200));
         table.add(&juliet, &phone, 2, 0).await.unwrap();
         table.add(&romeo, &phone, 2, 0).await.unwrap();
@@ -256,8 +328,11 @@ mod tests {
 
     #[tokio::test]
     async fn names_are_given_once_and_ended_ones_make_room() {
-        let table = Certificates::load(Arc::new(store::Memory::new())).await.unwrap();
+        let store: Arc<dyn Store> = Arc::new(store::Memory::new());
+        let table = Certificates::load(Arc::clone(&store)).await.unwrap();
         let juliet = BareJid::new("juliet@capulet.lit").unwrap();
+        assert!(matches!(table.add(&juliet, &certificate("A", 1, 100), 2, 0).await, Err(NotAdded::NoAccount)));
+        open(&store, &[&juliet]).await;
         let add = async |one: Registered, now| table.add(&juliet, &one, 2, now).await;
         add(certificate("A", 1, 100), 0).await.unwrap();
         assert!(matches!(add(certificate("A", 2, 100), 0).await, Err(NotAdded::Taken)));
@@ -266,5 +341,24 @@ mod tests {
         assert!(matches!(add(certificate("C", 3, 300), 50).await, Err(NotAdded::TooMany)));
         add(certificate("C", 3, 300), 101).await.unwrap();
         assert_eq!(table.find(&juliet, &[1; 32]).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn as_many_as_there_may_be_are_all_read() {
+        let store: Arc<dyn Store> = Arc::new(store::Memory::new());
+        let table = Certificates::load(Arc::clone(&store)).await.unwrap();
+        let juliet = BareJid::new("juliet@capulet.lit").unwrap();
+        open(&store, &[&juliet]).await;
+        let der = Bytes::from(vec![0; CERTIFICATE_BYTES_MAX]);
+        for seed in 0..=PER_ACCOUNT_MAX {
+            let name = format!("{seed:0>256}");
+            let one = Registered { der: der.clone(), ..certificate(&name, u8::try_from(seed).unwrap(), 100) };
+            let added = table.add(&juliet, &one, PER_ACCOUNT_MAX, 0).await;
+            assert_eq!(added.is_ok(), seed < PER_ACCOUNT_MAX, "{seed}");
+        }
+        assert_eq!(table.list(&juliet).await.unwrap().len(), PER_ACCOUNT_MAX);
+        table.remove_all(&juliet).await.unwrap();
+        let left = store.scan(Range::prefix(Table::CertificateOwners.key().build()), Page::rows(1)).await.unwrap();
+        assert!(left.is_empty() && table.list(&juliet).await.unwrap().is_empty());
     }
 }

@@ -18,10 +18,11 @@ use xmpp::sasl::token::{Shown, TokenMechanism};
 use xmpp::sasl::{Failure, Hash};
 use xmpp::stream::entry::{Proof, Token, UserAgent};
 
+pub use self::row::Client;
 use self::row::Issued;
-pub use self::row::{Client, Shown as Certificate};
 use super::accounts::Accounts;
-use super::certificates::Fingerprint;
+pub use super::certificates::Shown as Certificate;
+use super::certificates::{Certificates, Worth};
 use super::turns::Turns;
 use super::{Table, delete_range, fault, installation};
 use crate::runtime::{Ids, Timestamp, rfc3339};
@@ -61,10 +62,17 @@ impl Default for Settings {
 pub struct Entered {
     /// What its account calls it, if it is known again.
     pub name: Option<Box<str>>,
-    /// The certificate that let it in, be it by way of a token.
-    pub certificate: Option<Certificate>,
     /// Its new token.
     pub token: Option<Token>,
+}
+
+/// A client that has shown a token of its own.
+#[derive(Debug)]
+pub struct Checked {
+    /// What answers it.
+    pub answer: Vec<u8>,
+    /// The certificate for which the token was given, if it was for one.
+    pub certificate: Option<Certificate>,
 }
 
 /// The clients of all accounts.
@@ -72,6 +80,7 @@ pub struct Clients {
     store: Arc<dyn Store>,
     ids: Arc<dyn Ids>,
     accounts: Arc<Accounts>,
+    certificates: Arc<Certificates>,
     secret: Vec<u8>,
     turns: Turns,
     settings: Settings,
@@ -100,10 +109,11 @@ impl Clients {
         store: Arc<dyn Store>,
         ids: Arc<dyn Ids>,
         accounts: Arc<Accounts>,
+        certificates: Arc<Certificates>,
         settings: Settings,
     ) -> Result<Self, Fault> {
         let secret = installation::secret(&store, ids.as_ref(), SECRET).await?;
-        Ok(Self { store, ids, accounts, secret, turns: Turns::default(), settings })
+        Ok(Self { store, ids, accounts, certificates, secret, turns: Turns::default(), settings })
     }
 
     fn letters(&self, length: usize, parts: &[&str]) -> String {
@@ -160,7 +170,7 @@ impl Clients {
 
     /// Whether what a client shows is a token of its own, and then what answers it. With `count`, how often it has used
     /// it, which must be more each time; with `invalidate`, it was the last time. As much is done where there is no such
-    /// account or client.
+    /// account or client. A token that was given for a certificate is worth no more than that is now.
     ///
     /// # Errors
     /// When the store fails.
@@ -172,7 +182,7 @@ impl Clients {
         count: Option<u32>,
         invalidate: bool,
         now: Timestamp,
-    ) -> Result<Result<Vec<u8>, Failure>, Fault> {
+    ) -> Result<Result<Checked, Failure>, Fault> {
         let name = self.name(account, id);
         let _turn = self.turns.of(account.as_str()).await;
         let marker = self.accounts.marker(account).await?;
@@ -194,6 +204,11 @@ impl Clients {
         if issued.expires <= now {
             return Ok(Err(Failure::CredentialsExpired));
         }
+        if let Some(certificate) = &issued.certificate
+            && self.certificates.worth(account, certificate).await? == Worth::Nothing
+        {
+            return Ok(Err(Failure::NotAuthorized));
+        }
         if let Some(count) = count {
             if issued.count.is_some_and(|before| count <= before) {
                 return Ok(Err(Failure::NotAuthorized));
@@ -204,16 +219,18 @@ impl Clients {
         if place == 1 {
             client.given = None;
         }
+        let certificate = issued.certificate.clone();
         client.used = Some(issued).filter(|_| !invalidate);
         if is_changed {
             self.write(account, &name, &client, invalidate || count.is_some()).await?;
         }
-        Ok(Ok(answer))
+        Ok(Ok(Checked { answer, certificate }))
     }
 
     /// Remembers that a client has logged in, and gives it a token if it wants one, or if the one it used has grown old.
-    /// The token is durable when this returns. `certificate` is what it has shown for EXTERNAL. A client that knows no
-    /// password has its tokens for as long as its certificate is good.
+    /// The token is durable when this returns. `certificate` is what it has shown for EXTERNAL, or what the token that it
+    /// has shown was given for: what it can do by the new one is what it can do now, and not for longer than the certificate
+    /// is good.
     ///
     /// # Errors
     /// When the store fails.
@@ -225,7 +242,7 @@ impl Clients {
         wanted: Option<TokenMechanism>,
         now: Timestamp,
     ) -> Result<Entered, Fault> {
-        let Some(id) = &agent.id else { return Ok(Entered { certificate, ..Entered::default() }) };
+        let Some(id) = &agent.id else { return Ok(Entered::default()) };
         let name = self.name(account, id);
         let turn = self.turns.of(account.as_str()).await;
         let marker = self.accounts.marker(account).await?;
@@ -252,57 +269,47 @@ impl Clients {
                 wanted = wanted.or(Some(mechanism).filter(|_| is_old));
             }
             Proof::Mechanism(_) if proof.is_password() => client.password = Some(marker),
-            Proof::Mechanism(_) => client.certificate = certificate,
+            Proof::Mechanism(_) => client.certificate.clone_from(&certificate),
         }
-        // What a client can do by a token is what it could do by that for which it got the token.
-        let stands_for = client.certificate.filter(|_| client.password != Some(marker));
+        let is_certified = matches!(proof, Proof::Mechanism(_)) && certificate.is_some();
         let token = wanted.map(|mechanism| {
             let mut salt = [0; 16];
             self.ids.fill(&mut salt);
             let expires = now.saturating_add(self.settings.token_days.saturating_mul(DAY));
-            let expires = stands_for.map_or(expires, |certificate| expires.min(certificate.until));
-            let issued = Issued { mechanism, salt, issued: now, expires, count: None, marker };
+            let expires = certificate.as_ref().map_or(expires, |certificate| expires.min(certificate.until));
+            let issued = Issued { mechanism, salt, issued: now, expires, count: None, marker, certificate };
             let secret = self.token(account, &name, &issued, marker);
             client.given = Some(issued);
             Token { secret, expiry: rfc3339(expires / 1_000_000 * 1_000_000) }
         });
-        let is_certified = certificate.is_some();
         if known.is_none_or(|known| client != known || now.abs_diff(known.last_seen) >= SEEN_AGAIN) {
             client.last_seen = now;
             self.write(account, &name, &client, token.is_some() || is_certified).await?;
         }
-        let certificate = certificate.or_else(|| stands_for.filter(|_| matches!(proof, Proof::Token { .. })));
-        Ok(Entered { name: Some(name.into()), certificate, token })
+        Ok(Entered { name: Some(name.into()), token })
     }
 
-    /// Voids the tokens of all clients that have shown this certificate. Durable when this returns.
+    /// What is known of one client: its password only if that is still the account's.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn distrust(&self, account: &BareJid, fingerprint: &Fingerprint) -> Result<(), Fault> {
-        let _turn = self.turns.of(account.as_str()).await;
-        let rows = self.store.scan(Range::prefix(prefix(account).build()), Page::rows(1000)).await?;
-        let mut batch = Batch::new();
-        for (row, value) in rows {
-            let client = Client::read(value)?;
-            if client.certificate.is_some_and(|shown| shown.fingerprint == *fingerprint) {
-                let client = Client { certificate: None, used: None, given: None, ..client };
-                batch.put(row, client.render());
-            }
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.store.commit_durably(batch).await.map_err(fault)
+    pub async fn find(&self, account: &BareJid, name: &str) -> Result<Option<Client>, Fault> {
+        let Some(client) = self.row(account, name).await? else { return Ok(None) };
+        let marker = self.accounts.marker(account).await?;
+        Ok(Some(Client { password: client.password.filter(|then| *then == marker), ..client }))
     }
 
-    /// Every client of `account`, by name, and whether its password is still that of the account.
+    /// Every client of `account`, by name, with what of it is still good: its password, its certificate, its tokens.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn list(&self, account: &BareJid, now: Timestamp) -> Result<Vec<(Box<str>, Client)>, Fault> {
         let marker = self.accounts.marker(account).await?;
         let rows = self.store.scan(Range::prefix(prefix(account).build()), Page::rows(1000)).await?;
+        let registered = if self.certificates.is_any() { self.certificates.list(account).await? } else { Vec::new() };
+        let lets_in = |shown: &Certificate| {
+            shown.is_vouched_for || registered.iter().any(|one| one.fingerprint == shown.fingerprint)
+        };
         let mut listed = Vec::new();
         for (row, value) in &rows {
             let mut reader = KeyReader::new(row, Table::Clients as u8)?;
@@ -311,10 +318,13 @@ impl Clients {
             if now.saturating_sub(client.last_seen) > self.settings.days_max.saturating_mul(DAY) {
                 continue;
             }
-            let is_good = |issued: &Issued| issued.marker == marker && issued.expires > now;
+            let is_good = |issued: &Issued| {
+                issued.marker == marker && issued.expires > now && issued.certificate.as_ref().is_none_or(lets_in)
+            };
             client.used = client.used.filter(is_good);
             client.given = client.given.filter(is_good);
             client.password = client.password.filter(|then| *then == marker);
+            client.certificate = client.certificate.filter(lets_in);
             listed.push((name.into(), client));
         }
         Ok(listed)
@@ -342,18 +352,15 @@ impl Clients {
         self.store.commit(batch).await.map(drop).map_err(fault)
     }
 
-    /// Forgets a client with its tokens. Answers what was known of it. Durable when this returns.
+    /// Forgets a client with its tokens. Durable when this returns.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn forget(&self, account: &BareJid, name: &str) -> Result<Option<Client>, Fault> {
+    pub async fn forget(&self, account: &BareJid, name: &str) -> Result<(), Fault> {
         let _turn = self.turns.of(account.as_str()).await;
-        let Some(client) = self.row(account, name).await? else { return Ok(None) };
-        let marker = self.accounts.marker(account).await?;
         let mut batch = Batch::new();
         batch.delete(key(account, name));
-        self.store.commit_durably(batch).await.map_err(fault)?;
-        Ok(Some(Client { password: client.password.filter(|then| *then == marker), ..client }))
+        self.store.commit_durably(batch).await.map_err(fault)
     }
 
     /// Forgets all clients of an account.

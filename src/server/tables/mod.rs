@@ -52,6 +52,8 @@ pub enum Table {
     Certificates = 0x07,
     /// hash of a certificate, account -> its name there.
     CertificateOwners = 0x08,
+    /// account -> nothing: it has been removed, and not yet all that belongs to it.
+    Closing = 0x09,
     /// account -> roster version; account, contact -> roster item.
     Roster = 0x10,
     /// account, address -> blocked.
@@ -166,10 +168,10 @@ impl Credentials {
         settings: clients::Settings,
     ) -> Result<Self, store::Fault> {
         let accounts = Arc::new(accounts::Accounts::load(Arc::clone(store), Arc::clone(ids)).await?);
-        let clients =
-            clients::Clients::load(Arc::clone(store), Arc::clone(ids), Arc::clone(&accounts), settings).await?;
-        let certificates = certificates::Certificates::load(Arc::clone(store)).await?;
-        Ok(Self { accounts, clients: Arc::new(clients), certificates: Arc::new(certificates) })
+        let certificates = Arc::new(certificates::Certificates::load(Arc::clone(store)).await?);
+        let (known, registered) = (Arc::clone(&accounts), Arc::clone(&certificates));
+        let clients = clients::Clients::load(Arc::clone(store), Arc::clone(ids), known, registered, settings).await?;
+        Ok(Self { accounts, clients: Arc::new(clients), certificates })
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) async fn delete(office: Arc<Office>, step: Step) -> Result<Outcome, S
     for account in &accounts {
         office.accounts.remove(account).await.map_err(|error| fault("accounts", &error))?;
         router.close_account(account).await;
+        office.accounts.closed(account).await.map_err(|error| fault("accounts", &error))?;
         log(&step, "account closed", account);
     }
     Ok(Outcome::done())

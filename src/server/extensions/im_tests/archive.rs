@@ -345,6 +345,7 @@ async fn a_removed_account_leaves_no_archive() {
     let account = BareJid::new("juliet@example.com").unwrap();
     stage.accounts.remove(&account).await.unwrap();
     stage.router.close_account(&account).await;
+    stage.accounts.closed(&account).await.unwrap();
     let rows = stage.store.scan(store::Range::all(), store::Page::rows(1000)).await.unwrap();
     let needle = b"\x00\x01";
     let of_juliet = |key: &[u8]| {

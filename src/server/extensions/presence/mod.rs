@@ -35,7 +35,7 @@ use crate::extension::{BoxFuture, Direction, Extension, Guard, Kit, Listener, Mo
 use crate::router::Router;
 use crate::router::rules::{Availability, Decision, Recipient, decide};
 use crate::runtime::Clock;
-use crate::session::{Available, Session};
+use crate::session::{Available, Session, show_in};
 use crate::tables::accounts::Accounts;
 
 /// Handles presence.
@@ -150,7 +150,7 @@ impl Presence {
             Ok(priority) => priority,
             Err(error) => return self.bounce(&stanza, &error).await,
         };
-        let content = stanza.content.as_bytes().clone();
+        let (show, content) = (show_in(&stanza.content), stanza.content.as_bytes().clone());
         self.portraits.dress(account.as_str(), &mut stanza, false);
         let shared = shared(&stanza);
         let before = {
@@ -162,7 +162,7 @@ impl Presence {
                 .filter(|before| caps(&stanza.content) == caps_of(&before.content))
                 .and_then(|before| before.interest.clone());
             let since = before.as_ref().map_or_else(|| self.clock.now(), |before| before.since);
-            state.available = Some(Available { priority, content, shared: shared.clone(), since, interest });
+            state.available = Some(Available { priority, show, content, shared: shared.clone(), since, interest });
             before.map(|before| before.priority)
         };
         self.tell_own(&router, account, session, &shared);

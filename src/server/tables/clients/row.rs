@@ -4,12 +4,14 @@ use bytes::Bytes;
 use store::Fault;
 use xmpp::sasl::token::TokenMechanism;
 
-use super::super::certificates::Fingerprint;
+use super::super::certificates::Shown;
 use super::super::row::{Reader, Writer};
 use crate::runtime::Timestamp;
 
 /// First byte of a stored client: the shape of what follows.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// That of rows in which it is not said what a token was given for.
+const FORMAT_OF_OLD: u8 = 1;
 
 /// What is known of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +34,6 @@ pub struct Client {
     pub given: Option<Issued>,
 }
 
-/// A certificate that a client has shown to log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown {
-    /// What it goes by.
-    pub fingerprint: Fingerprint,
-    /// When it ends.
-    pub until: Timestamp,
-}
-
 /// A token, but for the secret it is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
@@ -55,13 +48,38 @@ pub struct Issued {
     pub count: Option<u32>,
     /// The marker of the account's password at the time.
     pub marker: u64,
+    /// The certificate it was given for, where that was not the password.
+    pub certificate: Option<Shown>,
+}
+
+fn write_shown(shown: Option<&Shown>, row: Writer) -> Writer {
+    let Some(shown) = shown else { return row.u8(0) };
+    let row = row.u8(1).bytes(&shown.fingerprint).u64(shown.until).u8(u8::from(shown.is_vouched_for));
+    // A resource is never empty.
+    row.text(shown.resource.as_deref().unwrap_or_default())
+}
+
+fn read_shown(row: &mut Reader, format: u8) -> Result<Option<Shown>, Fault> {
+    if row.u8()? == 0 {
+        return Ok(None);
+    }
+    let fingerprint = row.bytes()?;
+    let fingerprint =
+        fingerprint.first_chunk().copied().ok_or_else(|| Fault::new("a row of clients has a short hash"))?;
+    let until = row.u64()?;
+    if format == FORMAT_OF_OLD {
+        return Ok(Some(Shown { fingerprint, until, is_vouched_for: false, resource: None }));
+    }
+    let is_vouched_for = row.u8()? == 1;
+    let resource = Some(row.text()?).filter(|resource| !resource.is_empty());
+    Ok(Some(Shown { fingerprint, until, is_vouched_for, resource }))
 }
 
 impl Issued {
     /// In the place of one that there is not.
     pub(super) const fn nothing() -> Self {
         let mechanism = TokenMechanism::Unbound;
-        Self { mechanism, salt: [0; 16], issued: 0, expires: 0, count: None, marker: 0 }
+        Self { mechanism, salt: [0; 16], issued: 0, expires: 0, count: None, marker: 0, certificate: None }
     }
 
     fn write(this: Option<&Self>, row: Writer) -> Writer {
@@ -72,10 +90,11 @@ impl Issued {
             TokenMechanism::Unbound => 3,
         };
         let count = this.count.map_or(0, |count| u64::from(count) + 1);
-        row.u8(mechanism).bytes(&this.salt).u64(this.issued).u64(this.expires).u64(count).u64(this.marker)
+        let row = row.u8(mechanism).bytes(&this.salt).u64(this.issued).u64(this.expires).u64(count).u64(this.marker);
+        write_shown(this.certificate.as_ref(), row)
     }
 
-    fn read(row: &mut Reader) -> Result<Option<Self>, Fault> {
+    fn read(row: &mut Reader, format: u8) -> Result<Option<Self>, Fault> {
         let mechanism = match row.u8()? {
             0 => return Ok(None),
             1 => TokenMechanism::Exporter,
@@ -87,7 +106,8 @@ impl Issued {
         let salt = salt.first_chunk().copied().ok_or_else(|| Fault::new("a row of clients has a short salt"))?;
         let (issued, expires, count, marker) = (row.u64()?, row.u64()?, row.u64()?, row.u64()?);
         let count = count.checked_sub(1).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        Ok(Some(Self { mechanism, salt, issued, expires, count, marker }))
+        let certificate = if format == FORMAT { read_shown(row, format)? } else { None };
+        Ok(Some(Self { mechanism, salt, issued, expires, count, marker, certificate }))
     }
 }
 
@@ -112,33 +132,26 @@ impl Client {
             .text(&self.software)
             .text(&self.device)
             .u8(u8::from(self.password.is_some()))
-            .u64(self.password.unwrap_or_default())
-            .u8(u8::from(self.certificate.is_some()));
-        let row = match &self.certificate {
-            Some(shown) => row.bytes(&shown.fingerprint).u64(shown.until),
-            None => row,
-        };
+            .u64(self.password.unwrap_or_default());
+        let row = write_shown(self.certificate.as_ref(), row);
         let row = Issued::write(self.used.as_ref(), row);
         Issued::write(self.given.as_ref(), row).finish()
     }
 
     pub(super) fn read(row: Bytes) -> Result<Self, Fault> {
-        let mut row = Reader::new(row, FORMAT, "clients")?;
+        let format = row.first().copied().filter(|format| *format == FORMAT_OF_OLD).unwrap_or(FORMAT);
+        let mut row = Reader::new(row, format, "clients")?;
         let (first_seen, last_seen) = (row.u64()?, row.u64()?);
         let (software, device) = (row.text()?, row.text()?);
         let has_password = row.u8()? == 1;
         let password = Some(row.u64()?).filter(|_| has_password);
-        let certificate = match row.u8()? {
-            0 => None,
-            _ => {
-                let fingerprint = row.bytes()?;
-                let fingerprint = fingerprint.first_chunk().copied();
-                let fingerprint = fingerprint.ok_or_else(|| Fault::new("a row of clients has a short hash"))?;
-                Some(Shown { fingerprint, until: row.u64()? })
-            }
-        };
-        let used = Issued::read(&mut row)?;
-        let given = Issued::read(&mut row)?;
+        let certificate = read_shown(&mut row, format)?;
+        let mut used = Issued::read(&mut row, format)?;
+        let mut given = Issued::read(&mut row, format)?;
+        if format == FORMAT_OF_OLD && certificate.is_some() {
+            // They may have been given for the certificate, and for no other resource than its own.
+            (used, given) = (None, None);
+        }
         Ok(Self { first_seen, last_seen, software, device, password, certificate, used, given })
     }
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::runtime::SeededIds;
+use crate::tables::certificates::Registered;
 use xmpp::sasl::Mechanism;
 use xmpp::sasl::token::{is_answered, show};
 
@@ -13,6 +14,7 @@ const PASSWORD: Proof = Proof::Mechanism(Mechanism::ScramSha256);
 struct World {
     clients: Clients,
     accounts: Arc<Accounts>,
+    certificates: Arc<Certificates>,
     juliet: BareJid,
 }
 
@@ -22,8 +24,10 @@ async fn world(settings: Settings) -> World {
     let accounts = Arc::new(Accounts::load(Arc::clone(&store), Arc::clone(&ids)).await.unwrap());
     let juliet = BareJid::new("juliet@capulet.lit").unwrap();
     accounts.create(&juliet, "password", 0).await.unwrap();
-    let clients = Clients::load(store, ids, Arc::clone(&accounts), settings).await.unwrap();
-    World { clients, accounts, juliet }
+    let certificates = Arc::new(Certificates::load(Arc::clone(&store)).await.unwrap());
+    let registered = Arc::clone(&certificates);
+    let clients = Clients::load(store, ids, Arc::clone(&accounts), registered, settings).await.unwrap();
+    World { clients, accounts, certificates, juliet }
 }
 
 fn agent(id: &str) -> UserAgent {
@@ -58,7 +62,7 @@ impl World {
     ) -> Result<(), Failure> {
         let shown = Shown::parse(mechanism, &show("juliet", token, b"channel"), b"channel").unwrap();
         let checked = self.clients.check(&self.juliet, id, &shown, count, invalidate, now).await.unwrap();
-        checked.map(|answer| assert!(is_answered(&answer, token, b"channel")))
+        checked.map(|checked| assert!(is_answered(&checked.answer, token, b"channel")))
     }
 }
 
@@ -124,10 +128,10 @@ async fn a_token_ends_when_its_client_or_the_account_wants_it() {
 
     let token = world.enter(CLIENT, PASSWORD, EXPR, 5).await.unwrap();
     let name = world.clients.name(&world.juliet, CLIENT);
-    let forgotten = world.clients.forget(&world.juliet, &name).await.unwrap().unwrap();
-    assert!(forgotten.password.is_some());
+    assert!(world.clients.find(&world.juliet, &name).await.unwrap().unwrap().password.is_some());
+    world.clients.forget(&world.juliet, &name).await.unwrap();
     assert_eq!(world.check(CLIENT, &token, None, false, 6).await, Err(Failure::NotAuthorized), "revoked");
-    assert_eq!(world.clients.forget(&world.juliet, &name).await.unwrap(), None);
+    assert_eq!(world.clients.find(&world.juliet, &name).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -175,27 +179,83 @@ async fn names_and_resources_stay_and_tell_nothing() {
     assert_ne!(clients.name(juliet, CLIENT), clients.name(&other, CLIENT), "accounts cannot be compared by it");
 }
 
+fn certificate(seed: u8, is_vouched_for: bool) -> Certificate {
+    let resource = is_vouched_for.then(|| "balcony".into());
+    Certificate { fingerprint: [seed; 32], until: 2 * DAY, is_vouched_for, resource }
+}
+
+impl World {
+    async fn register(&self, seed: u8) {
+        let name = seed.to_string().into();
+        let der = bytes::Bytes::from_static(b"der");
+        let one = Registered { name, fingerprint: [seed; 32], until: 2 * DAY, may_manage: true, der };
+        self.certificates.add(&self.juliet, &one, 8, 0).await.unwrap();
+    }
+
+    async fn enter_with(&self, proof: Proof, certificate: &Certificate, now: u64) -> String {
+        let shown = (proof, Some(certificate.clone()));
+        let entered = self.clients.entered(&self.juliet, &agent(CLIENT), shown, EXPR, now).await.unwrap();
+        entered.token.unwrap().secret
+    }
+
+    /// What the token was given for.
+    async fn stands_for(&self, token: &str) -> Result<Option<Certificate>, Failure> {
+        let shown = Shown::parse(TokenMechanism::Exporter, &show("juliet", token, b"channel"), b"channel").unwrap();
+        let checked = self.clients.check(&self.juliet, CLIENT, &shown, None, false, 1).await.unwrap();
+        checked.map(|checked| checked.certificate)
+    }
+}
+
+const EXTERNAL: Proof = Proof::Mechanism(Mechanism::External);
+
 #[tokio::test]
 async fn a_token_got_with_a_certificate_ends_with_it() {
     let world = world(Settings::default()).await;
-    let certificate = Certificate { fingerprint: [7; 32], until: 2 * DAY };
-    let external = (Proof::Mechanism(Mechanism::External), Some(certificate));
-    let wanted = Some(TokenMechanism::Exporter);
-    let enter =
-        async |how, wanted, now| world.clients.entered(&world.juliet, &agent(CLIENT), how, wanted, now).await.unwrap();
-    let entered = enter(external, wanted, 0).await;
-    assert_eq!(entered.certificate, Some(certificate));
-    let token = entered.token.unwrap().secret;
-    world.check(CLIENT, &token, None, false, 1).await.unwrap();
-    let by_token = Proof::Token { mechanism: TokenMechanism::Exporter, invalidate: false };
-    let entered = enter((by_token, None), wanted, DAY).await;
-    assert_eq!(entered.certificate, Some(certificate), "a token stands for what it was given for");
-    let another = entered.token.unwrap().secret;
+    let phone = certificate(7, false);
+    world.register(7).await;
+    let token = world.enter_with(EXTERNAL, &phone, 0).await;
+    assert_eq!(world.stands_for(&token).await, Ok(Some(phone.clone())));
+    let another = world.enter_with(token_proof(false), &phone, DAY).await;
     assert_eq!(world.check(CLIENT, &another, None, false, 2 * DAY).await, Err(Failure::CredentialsExpired));
+    assert_eq!(world.stands_for(&another).await, Ok(Some(phone.clone())), "and so does what it got by that");
 
-    let third = enter(external, wanted, 0).await.token.unwrap().secret;
-    world.clients.distrust(&world.juliet, &[8; 32]).await.unwrap();
-    world.check(CLIENT, &third, None, false, 1).await.unwrap();
-    world.clients.distrust(&world.juliet, &[7; 32]).await.unwrap();
-    assert_eq!(world.check(CLIENT, &third, None, false, 1).await, Err(Failure::NotAuthorized));
+    // One commit ends all that was given for it.
+    let listed = async || world.clients.list(&world.juliet, 1).await.unwrap().remove(0).1;
+    assert!(listed().await.used.is_some() && listed().await.certificate.is_some());
+    world.certificates.remove(&world.juliet, "7").await.unwrap().unwrap();
+    assert_eq!(world.stands_for(&another).await, Err(Failure::NotAuthorized));
+    let client = listed().await;
+    assert!(client.used.is_none() && client.given.is_none() && client.certificate.is_none(), "{client:?}");
+    let late = world.enter_with(EXTERNAL, &phone, 0).await;
+    assert_eq!(world.stands_for(&late).await, Err(Failure::NotAuthorized), "who was on the way in gets no other");
+}
+
+#[tokio::test]
+async fn a_token_stands_for_that_for_which_it_was_given() {
+    let world = world(Settings::default()).await;
+    world.register(7).await;
+    let by_certificate = world.enter_with(EXTERNAL, &certificate(7, false), 0).await;
+    assert!(world.stands_for(&by_certificate).await.unwrap().is_some());
+    let by_password = world.enter(CLIENT, PASSWORD, EXPR, 1).await.unwrap();
+    world.certificates.remove(&world.juliet, "7").await.unwrap().unwrap();
+    assert_eq!(world.stands_for(&by_password).await, Ok(None), "the client has another way in");
+    assert_eq!(world.stands_for(&by_certificate).await, Err(Failure::NotAuthorized));
+
+    // That the client knows the password makes no more of a certificate.
+    let vouched = certificate(8, true);
+    let token = world.enter_with(EXTERNAL, &vouched, 2).await;
+    assert_eq!(world.stands_for(&token).await, Ok(Some(vouched)), "with the resource it is for");
+}
+
+#[test]
+fn rows_written_before_are_read() {
+    let issued = Issued { expires: DAY, certificate: Some(certificate(7, true)), ..Issued::nothing() };
+    let client = Client { certificate: Some(certificate(7, true)), used: Some(issued), ..Client::new(1) };
+    assert_eq!(Client::read(client.render()).unwrap(), client);
+    // first byte, two times, two empty texts, no password, a certificate, no tokens
+    let mut row = [&[1][..], &[0; 16], &[0; 8], &[0; 9], &[1]].concat();
+    row.extend_from_slice(&[0, 0, 0, 32]);
+    row.extend_from_slice(&[[7; 32].as_slice(), &5_u64.to_be_bytes(), &[0, 0]].concat());
+    let read = Client::read(row.into()).unwrap().certificate.unwrap();
+    assert_eq!((read.fingerprint, read.until, read.is_vouched_for), ([7; 32], 5, false));
 }
