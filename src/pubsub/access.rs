@@ -146,7 +146,7 @@ impl Above {
 }
 
 /// One of the questions above.
-type May = fn(&NodeConfig, &Standing<'_>) -> Result<(), Refusal>;
+pub type May = fn(&NodeConfig, &Standing<'_>) -> Result<(), Refusal>;
 
 /// Whether all nodes above let the entity through: "to access a node, an entity MUST have access to all parents"
 /// (XEP-0496 section 4.4).

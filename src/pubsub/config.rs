@@ -143,9 +143,9 @@ pub struct NodeConfig {
     pub compare_values: bool,
     /// `pubsub#subscribe`: whether subscriptions are allowed.
     pub subscribe: bool,
-    /// `{urn:xmpp:pubsub-relationships:0}parent`: the node it is below of (XEP-0496).
+    /// [`PARENT`]: the node it is below of (XEP-0496).
     pub parent: Option<Box<str>>,
-    /// `{urn:xmpp:pubsub-relationships:0}link`: the node it belongs to, and goes with (XEP-0496).
+    /// [`LINK`]: the node it belongs to, and goes with (XEP-0496).
     pub link: Option<Box<str>>,
 }
 
@@ -234,6 +234,11 @@ pub struct Field {
     /// Takes values from a form.
     pub set: fn(&mut NodeConfig, &[&str]) -> Result<(), BadValue>,
 }
+
+/// The field with the node that one is below of (XEP-0496 section 4.2).
+pub const PARENT: &str = "{urn:xmpp:pubsub-relationships:0}parent";
+/// The field with the node that one is linked to.
+pub const LINK: &str = "{urn:xmpp:pubsub-relationships:0}link";
 
 /// The field of that name.
 #[must_use]
@@ -340,7 +345,7 @@ macro_rules! boolean_field {
 }
 
 macro_rules! text_field {
-    ($var:literal, $label:literal, $name:ident) => {
+    ($var:expr, $label:literal, $name:ident) => {
         Field {
             var: $var,
             label: $label,
@@ -489,8 +494,8 @@ pub static FIELDS: &[Field] = &[
     boolean_field!("pubsub#subscribe", "Whether subscriptions are allowed", subscribe),
     boolean_field!("{urn:chirrup:pubsub:0}full_text", "Whether readers may search the items for words", full_text),
     boolean_field!("{urn:chirrup:pubsub:0}compare_values", "Whether items come with values to compare", compare_values),
-    text_field!("{urn:xmpp:pubsub-relationships:0}parent", "The node it is below of", parent),
-    text_field!("{urn:xmpp:pubsub-relationships:0}link", "The node it belongs to", link),
+    text_field!(PARENT, "The node it is below of", parent),
+    text_field!(LINK, "The node it belongs to", link),
 ];
 
 /// Names that are in the specification's form, or an older one, and mean nothing here: collections (XEP-0248),

@@ -21,6 +21,25 @@ pub const TIES_MAX: usize = 16;
 /// Nodes that are children of one, and nodes that are linked to one.
 pub const TIED_MAX: usize = 1_000;
 
+/// How one node is related to another (XEP-0496).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Tie {
+    /// It is a child of it.
+    Child = 0,
+    /// It is linked to it.
+    Link = 1,
+}
+
+impl NodeConfig {
+    /// What it ties its node to, if anything: who is linked has no parent of its own.
+    #[must_use]
+    pub fn tie(&self) -> Option<(Tie, &str)> {
+        let link = self.link.as_deref().map(|name| (Tie::Link, name));
+        link.or_else(|| self.parent.as_deref().map(|name| (Tie::Child, name)))
+    }
+}
+
 /// Where a node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Home {

@@ -28,7 +28,7 @@ pub struct Related {
 /// # Errors
 /// [`Refusal::InvalidRelationship`] and [`Refusal::TooManyRelated`].
 pub fn relate(name: &str, wanted: &NodeConfig, to: &Related) -> Result<(), Refusal> {
-    let Some(target) = wanted.link.as_deref().or(wanted.parent.as_deref()) else { return Ok(()) };
+    let Some((_, target)) = wanted.tie() else { return Ok(()) };
     let no = |why| Err(Refusal::InvalidRelationship(why));
     if target == name {
         return no("A node is not related to itself.");

@@ -4,7 +4,7 @@ use xmpp::Element;
 use xmpp::form::{Field as FormField, FieldType, Form, FormType};
 use xmpp::jid::{BareJid, Jid};
 
-use crate::config::{FIELDS, Field, Kind, NodeConfig, field};
+use crate::config::{FIELDS, Field, Kind, LINK, NodeConfig, PARENT, field};
 use crate::extended::{self, Reach};
 use crate::model::{Home, Node, Shows, SubId, SubscriptionOptions, TIES_MAX};
 use crate::options::DELIVER_PAYLOADS;
@@ -76,7 +76,7 @@ pub fn configuration_form(config: &NodeConfig, form_type: FormType, home: Home) 
 #[must_use]
 pub fn relationships_form(config: &NodeConfig) -> Element {
     let mut form = Form::typed(FormType::Result, META_DATA);
-    for var in ["{urn:xmpp:pubsub-relationships:0}parent", "{urn:xmpp:pubsub-relationships:0}link"] {
+    for var in [PARENT, LINK] {
         let values = field(var).map(|field| (field.get)(config)).filter(|values| !values.is_empty());
         if let Some(values) = values {
             form = form.with(FormField::new(var, FieldType::TextSingle).values(values));

@@ -4,7 +4,7 @@
 //! of each node above it. Each address is told once. Who is told may read the node and everything above it, and the node
 //! it is subscribed to.
 
-use pubsub::access::{may_pass, may_read};
+use pubsub::access::may_read;
 use pubsub::extended::Place;
 use pubsub::request::Relation;
 use pubsub::{Audience, Home, Notice};
@@ -79,10 +79,8 @@ impl Telling {
             Home::Account if bare != *home => self.contacts.relation(home, &bare).await?,
             Home::Account | Home::Service => Relation::default(),
         };
-        let mut all = self.nodes.above(home, &job.held, &bare).await?;
-        for held in [&lookout.held, &job.held] {
-            all.push(self.nodes.standing_above(home, held, &bare).await?);
-        }
-        Ok(may_pass(&all, &relation, may_read).is_ok())
+        let nodes = &self.nodes;
+        Ok(nodes.passes(home, &job.held, &bare, &relation, may_read).await?
+            && (lookout.place == Place::Here || nodes.lets(home, &lookout.held, &bare, &relation, may_read).await?))
     }
 }

@@ -32,6 +32,8 @@ use crate::tables::timeline::{Place, source_of};
 const IDS_MAX: usize = 100;
 /// Items looked at for one page of a query that looks for words or for a publisher.
 const LOOKED_AT_MAX: usize = 2_000;
+/// Bytes of them.
+const LOOKED_AT_BYTES_MAX: usize = 4 << 20;
 /// Items looked at in one go.
 const GO: usize = 100;
 
@@ -153,26 +155,38 @@ impl Pep {
             Page::After(place) => (Some(place.sequence), false),
             Page::Before(place) => (Some(place.sequence), true),
         };
-        let mut sorted = self.sorted(entry, held, query.by).await.map_err(Failure::from)?;
-        let mut part = Part { between, bound, is_backwards, count: size.clamp(1, GO) };
-        if let Some(ids) = &query.ids {
-            sorted = self.only(entry, held, query, ids).await?;
-            part.bound = None;
-        }
+        let (sorted, bound) = match &query.ids {
+            Some(ids) => (self.only(entry, held, query, ids).await?, None),
+            None => (self.sorted(entry, held, query.by).await.map_err(Failure::from)?, bound),
+        };
+        let part = Part { between, bound, is_backwards, count: size.clamp(1, GO) };
+        self.look((entry, held), &sorted, part, size, wants).await
+    }
+
+    /// Looks through a part of a node's items, go by go, for as many as fit on a page.
+    async fn look(
+        &self,
+        (entry, held): (&Entry, &Held),
+        sorted: &Sorted,
+        mut part: Part,
+        size: usize,
+        wants: impl Fn(&Item) -> bool,
+    ) -> Result<Found, StanzaError> {
+        let is_backwards = part.is_backwards;
         let mut found = Found { items: Vec::new(), index: None, is_complete: false };
-        let (mut bytes, mut looked_at) = (0, 0);
+        let (mut bytes, mut looked_at, mut bytes_looked_at) = (0, 0, 0);
         'looking: loop {
-            let chosen = self.choose((entry, held), &sorted, &part).await.map_err(Failure::from)?;
-            let Chosen { mut items, index, is_complete } = chosen;
-            let is_first_go = looked_at == 0;
-            if is_first_go || is_backwards {
+            let chosen = self.choose((entry, held), sorted, &part).await.map_err(Failure::from)?;
+            let Chosen { mut items, index, is_complete, end, looked_at: here } = chosen;
+            if looked_at == 0 || is_backwards {
                 found.index = index;
             }
-            looked_at += items.len();
+            looked_at += here;
+            bytes_looked_at += items.iter().map(|item| item.payload.len()).sum::<usize>();
             if is_backwards {
                 items.reverse();
             }
-            part.bound = items.last().map_or(part.bound, |item| Some(item.sequence));
+            part.bound = end.or(part.bound);
             for item in items.into_iter().filter(|item| wants(item)) {
                 bytes += item.payload.len() + 512;
                 if found.items.len() >= size || (bytes > self.results_bytes_max && !found.items.is_empty()) {
@@ -182,14 +196,14 @@ impl Pep {
                 }
                 found.items.push(item);
             }
-            if is_complete {
+            if is_complete || here == 0 {
                 found.is_complete = true;
                 break;
             }
             if found.items.len() >= size {
                 break;
             }
-            if looked_at >= LOOKED_AT_MAX {
+            if looked_at >= LOOKED_AT_MAX || bytes_looked_at >= LOOKED_AT_BYTES_MAX {
                 if found.items.is_empty() {
                     let text = "nothing among so many items: say from when to when to look";
                     return Err(StanzaError::policy_violation().with_text(text));
@@ -197,6 +211,7 @@ impl Pep {
                 break;
             }
             part.count = GO;
+            tokio::task::yield_now().await;
         }
         if is_backwards {
             found.items.reverse();
@@ -290,4 +305,35 @@ fn fields(held: &Held) -> Fields {
 /// Whether an item shows that `who` published it: a name that is not shown is not found either.
 fn is_with(held: &Held, item: &Item, who: &xmpp::Jid) -> bool {
     held.node.config.itemreply == ItemReply::Publisher && who.is_bare() && item.publisher.as_str() == who.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use pubsub::Timestamp;
+    use xmpp::BareJid;
+
+    use super::super::order::{Part, Sorted};
+    use super::super::tests::Stage;
+    use super::GO;
+
+    #[tokio::test]
+    async fn a_search_comes_to_its_end_though_what_was_there_is_gone() {
+        let stage = Stage::new().await;
+        let juliet = stage.log_in("juliet@example.com/balcony", &[]).await;
+        juliet.post("1", "the only one").await;
+        let pep = stage.pep();
+        let entry = pep.nodes.entry(&BareJid::new("juliet@example.com").unwrap(), "urn:xmpp:microblog:0");
+        let held = pep.nodes.held(&entry).await.unwrap().unwrap();
+        // In the order of creation, all but the first were purged since they were put in order.
+        let sorted = Sorted::Created((1..=250).map(|number| (Timestamp(number), number)).collect());
+        for is_backwards in [false, true] {
+            let part = Part { between: (0, None), bound: None, is_backwards, count: GO };
+            let found = pep.look((&entry, &held), &sorted, part, 10, |_| true).await.unwrap();
+            assert!(found.is_complete);
+            assert_eq!(found.items.len(), 1, "is_backwards: {is_backwards}");
+            assert_eq!(found.index, Some(0));
+        }
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use pubsub::Home;
 use pubsub::request::Relation;
 use store::Fault;
 use xmpp::BareJid;
 
+use super::{Pep, home_of};
 use crate::extension::BoxFuture;
 use crate::extensions::roster::Books;
 use crate::fanout::contacts::Contacts;
@@ -41,5 +43,15 @@ impl Contacts for Rosters {
     fn watched(&self, account: &BareJid) -> BoxFuture<Result<Vec<BareJid>, Fault>> {
         let (books, account) = (Arc::clone(&self.0), account.clone());
         Box::pin(async move { Ok(books.open(&account).await?.contacts(|contact| contact.subscription.has_to())) })
+    }
+}
+
+impl Pep {
+    /// How somebody stands to an account; to a service, and to oneself, in no way.
+    pub(super) async fn relation(&self, home: &BareJid, who: &BareJid) -> Result<Relation, Fault> {
+        match home_of(home) == Home::Account && who != home {
+            true => self.contacts.relation(home, who).await,
+            false => Ok(Relation::default()),
+        }
     }
 }

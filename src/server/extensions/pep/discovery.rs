@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use pubsub::access::{Standing, may_pass, may_see};
+use pubsub::access::may_see;
 use pubsub::config::AccessModel;
 use pubsub::profile::attachments::is_kept;
-use pubsub::request::{Relation, effective};
+use pubsub::request::Relation;
 use pubsub::wire::lists;
 use pubsub::{Caller, Home, Limits, Refusal, Request};
 use store::Fault;
@@ -23,8 +23,6 @@ use crate::tables::nodes::Held;
 
 /// Nodes looked at for one answer, whether they may be seen or not.
 const NODES_READ_MAX: usize = 2_000;
-/// The same where only some types are asked for.
-const NODES_FILTERED_MAX: usize = 10_000;
 
 impl extension::Discoverable for PepHandle {
     fn may_discover(&self, caller: extension::Caller, account: BareJid) -> BoxFuture<Result<(), StanzaError>> {
@@ -151,15 +149,11 @@ impl Pep {
             Start::Before(_) | Start::Last | Start::Index(_) => return Err(Refusal::Unsupported("rsm").into()),
         };
         // Looked up once, whether or not a node asks for it.
-        let relation = match caller.bare == *account || home_of(account) == Home::Service {
-            true => Relation::default(),
-            false => self.contacts.relation(account, &caller.bare).await?,
-        };
+        let relation = self.relation(account, &caller.bare).await?;
         let mut seen = Vec::new();
         let mut read = 0;
         let mut is_complete = false;
-        let read_max = if types.is_all() { NODES_READ_MAX } else { NODES_FILTERED_MAX };
-        while seen.len() < size && read < read_max && !is_complete {
+        while seen.len() < size && read < NODES_READ_MAX && !is_complete {
             let page = self.listed_nodes(account, after.as_deref(), 200).await?;
             is_complete = page.len() < 200;
             for held in page {
@@ -175,6 +169,7 @@ impl Pep {
                     break;
                 }
             }
+            tokio::task::yield_now().await;
         }
         let is_page = *query != Query::default() || !is_complete;
         let looked_at = after.map(String::from).filter(|_| !is_complete && size > 0);
@@ -211,13 +206,7 @@ impl Pep {
         {
             return Ok(true);
         }
-        let stored = self.nodes.affiliation(held, &caller.bare).await?;
-        let affiliation = effective(home_of(account), account, &caller.bare, stored);
-        if may_see(config, &Standing { affiliation, is_subscribed: false, relation }).is_err() {
-            return Ok(false);
-        }
-        let above = self.nodes.above(account, held, &caller.bare).await?;
-        Ok(may_pass(&above, relation, may_see).is_ok())
+        self.nodes.passes(account, held, &caller.bare, relation, may_see).await
     }
 }
 

@@ -1,27 +1,26 @@
 //! XEP-0499: discovery of what is below a node and of what is linked to it, each with its metadata.
 //!
-//! What is found is in one order: a node, what is linked to it, then each of its children in the same way, all by name.
-//! A page goes on behind an element of the page before; to find it again the way is gone again, which is why it has an
-//! end.
+//! What is found is in one order: a node, its items, what is linked to it, then each of its children in the same way
+//! (`surroundings`). A page goes on behind where the page before ended.
 
-use std::sync::Arc;
-
-use pubsub::access::{may_pass, may_see};
 use pubsub::model::TIES_MAX;
 use pubsub::wire::{metadata_form, relationships_form};
-use pubsub::{Caller, Home, Refusal, Request, decide};
+use pubsub::{Caller, Refusal, Request, decide};
 use xmpp::form::{Form, FormType};
 use xmpp::paging::{Page, Query, Start};
 use xmpp::xml::{WithAttribute as _, element_bytes};
 use xmpp::{BareJid, Element, StanzaError, ns};
 
+use super::Pep;
 use super::serve::Failure;
+use super::surroundings::{Reach, Walk};
 use super::types::Types;
-use super::{Pep, home_of};
-use crate::tables::nodes::{Held, Tie};
+use crate::tables::nodes::Held;
 
-/// Nodes looked at for one answer.
+/// Nodes looked at for one answer, whether they may be known of or not.
 const NODES_MAX: usize = 2_000;
+/// Items looked at for one answer, whether they may be shown or not.
+const ITEMS_MAX: usize = 2_000;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +79,12 @@ struct Answered {
     size: usize,
     bytes: usize,
     bytes_max: usize,
-    /// Whether there was no room for one.
+    /// Whether there was no room for one, or too much was looked at.
     is_cut: bool,
+    /// Where the next page goes on, if not behind the last element.
+    upto: Option<String>,
+    /// Items looked at.
+    items: usize,
 }
 
 impl Answered {
@@ -96,10 +99,15 @@ impl Answered {
         !self.is_cut
     }
 
+    /// There may be more, but no more is looked at; the next page goes on behind that place.
+    fn stop(&mut self, at: String) {
+        (self.is_cut, self.upto) = (true, Some(at));
+    }
+
     fn finish(self, is_page: bool) -> Vec<Element> {
         let page = Page {
-            first: self.found.first().map(|found| found.at.clone()),
-            last: self.found.last().map(|found| found.at.clone()),
+            first: self.found.first().map(|found| found.at.clone()).or_else(|| self.upto.clone()),
+            last: self.upto.clone().or_else(|| self.found.last().map(|found| found.at.clone())),
             index: None,
             count: None,
         };
@@ -108,16 +116,18 @@ impl Answered {
     }
 }
 
-/// What stands for a node, or for an item in it, in `<after/>`.
-fn position(node: &str, item: Option<&str>) -> String {
-    format!("{}:{node}{}", node.len(), item.unwrap_or_default())
+/// What stands for a node, or for an item in it by its sequence, in `<after/>`.
+fn position(node: &str, item: Option<u64>) -> String {
+    let item = item.map(|sequence| sequence.to_string()).unwrap_or_default();
+    format!("{}:{node}{item}", node.len())
 }
 
 /// The same, read.
-fn placed(position: &str) -> Option<(&str, Option<&str>)> {
+fn placed(position: &str) -> Option<(&str, Option<u64>)> {
     let (length, rest) = position.split_once(':')?;
     let (node, item) = rest.split_at_checked(length.parse().ok()?)?;
-    Some((node, Some(item).filter(|item| !item.is_empty())))
+    let item = if item.is_empty() { None } else { Some(item.parse().ok()?) };
+    Some((node, item))
 }
 
 impl Pep {
@@ -128,6 +138,8 @@ impl Pep {
             bytes: 0,
             bytes_max: self.results_bytes_max,
             is_cut: false,
+            upto: None,
+            items: 0,
         }
     }
 
@@ -190,106 +202,93 @@ impl Pep {
             false => Request::NodeInformation { node: node.into() },
         };
         // Whether there is such a node is decided here, as for every other question about it.
-        let _shown = self.read(home, caller, &request).await?;
-        let nodes = self.nodes_around(home, caller, node, wanted).await?;
-        let mut rest = nodes.as_slice();
+        let top = self.require(home, caller, &request).await?;
+        let reach = Reach { has_linked: wanted.has_linked, depth: wanted.depth };
+        let mut walk = Walk::from(self, home, &caller.bare, reach).await.map_err(Failure::from)?;
         let mut answered = self.answer_of(page);
-        let mut after_item = None;
-        if let Some((node, item)) = after {
-            let at = nodes.iter().position(|held| *held.node.name == *node);
-            rest = nodes.get(at.ok_or_else(StanzaError::item_not_found)?..).unwrap_or_default();
-            after_item = Some(item);
-        }
-        for held in rest {
-            // The first of them was given already, if this goes on behind it.
-            let passed = after_item.take();
-            let is_shown = wanted.has_nodes && *held.node.name != *node && passed.is_none();
-            if is_shown && !answered.push(position(&held.node.name, None), self.described(home, held, wanted).await?) {
+        let (mut held, mut passed) = match after {
+            None => {
+                walk.begin(&top);
+                (top, None)
+            }
+            Some((name, item)) => {
+                let found = walk.resume(&top, name).await.map_err(Failure::from)?;
+                // It was given already, and so were its items up to that one.
+                (found.ok_or_else(StanzaError::item_not_found)?, Some(item.unwrap_or(0)))
+            }
+        };
+        'walking: loop {
+            let name = &held.node.name;
+            let is_shown = wanted.has_nodes && **name != *node && passed.is_none();
+            if is_shown && !answered.push(position(name, None), self.described(home, &held, wanted).await?) {
                 break;
             }
-            if wanted.has_items && !self.push_items(home, caller, held, passed.flatten(), &mut answered).await? {
+            let from = passed.take().unwrap_or(0);
+            if wanted.has_items && !self.push_items(home, caller, &held, from, &mut answered).await? {
                 break;
             }
+            held = loop {
+                if walk.looked_at >= NODES_MAX {
+                    let at = position(&held.node.name, Some(u64::MAX));
+                    if page.start() == Start::After(&at) {
+                        let why = "there is too much below this node that is not to be shown: ask further down";
+                        return Err(StanzaError::policy_violation().with_text(why));
+                    }
+                    answered.stop(at);
+                    break 'walking;
+                }
+                match walk.next().await.map_err(Failure::from)? {
+                    Some(Some(next)) => break next,
+                    Some(None) => {}
+                    None => break 'walking,
+                }
+            };
+            tokio::task::yield_now().await;
         }
         Ok(answered.finish(*page != Query::default()))
     }
 
-    /// Adds the items of a node behind one of them; whether there was room for all.
+    /// Adds the items of a node behind a position; whether there was room for all.
     async fn push_items(
         &self,
         home: &BareJid,
         caller: &Caller,
         held: &Held,
-        after: Option<&str>,
+        mut after: u64,
         answered: &mut Answered,
     ) -> Result<bool, StanzaError> {
-        let entry = self.nodes.entry(home, &held.node.name);
-        let request = Request::NodeItems { node: held.node.name.clone(), page: Query::default() };
+        let name = &held.node.name;
+        let entry = self.nodes.entry(home, name);
+        let request = Request::NodeItems { node: name.clone(), page: Query::default() };
         let view = self.view(&entry, Some(held), &request, caller).await.map_err(Failure::from)?;
         if decide(&view, caller, &request, self.now()).is_err() {
             // It may be known that it is there, and not what it holds.
             return Ok(true);
         }
-        let mut after: Option<String> = after.map(str::to_owned);
         loop {
-            let query = Query { max: u32::try_from(self.limits.page_items_max).ok(), after, ..Query::default() };
-            let found = self.page(&entry, held, &query).await?;
-            for item in &found.items {
+            let page = self.nodes.between(&entry, held, (after, None), false, self.page_max());
+            let (items, is_complete) = page.await.map_err(Failure::from)?;
+            let Some(last) = items.last().map(|item| item.sequence) else { return Ok(true) };
+            answered.items += items.len();
+            for item in self.shown_to(&caller.bare, home, items).await.map_err(Failure::from)? {
                 let element = Element::builder("item", ns::DISCO_ITEMS)
                     .attribute("jid", home.as_str())
-                    .attribute("node", &*held.node.name)
+                    .attribute("node", &**name)
                     .attribute("name", &*item.id);
-                if !answered.push(position(&held.node.name, Some(&item.id)), element.build()) {
+                if !answered.push(position(name, Some(item.sequence)), element.build()) {
                     return Ok(false);
                 }
             }
-            match found.items.last() {
-                Some(last) if found.items.len() >= self.page_max() => after = Some(last.id.to_string()),
-                _ => return Ok(true),
+            if is_complete {
+                return Ok(true);
             }
+            after = last;
+            if answered.items >= ITEMS_MAX {
+                answered.stop(position(name, Some(after)));
+                return Ok(false);
+            }
+            tokio::task::yield_now().await;
         }
-    }
-
-    /// The node, and those around it that the caller may know of, in their order.
-    async fn nodes_around(
-        &self,
-        home: &BareJid,
-        caller: &Caller,
-        node: &str,
-        wanted: &Extended,
-    ) -> Result<Vec<Arc<Held>>, StanzaError> {
-        let relation = match home_of(home) == Home::Account && caller.bare != *home {
-            true => self.contacts.relation(home, &caller.bare).await.map_err(Failure::from)?,
-            false => pubsub::request::Relation::default(),
-        };
-        let mut seen = Vec::new();
-        let mut looked_at = 0;
-        // What is to be looked at, the next at the end.
-        let mut waiting: Vec<(Box<str>, usize)> = vec![(node.into(), 0)];
-        while let Some((name, layer)) = waiting.pop() {
-            looked_at += 1;
-            let held = self.nodes.held(&self.nodes.entry(home, &name)).await.map_err(Failure::from)?;
-            let Some(held) = held else { continue };
-            let mut all = self.nodes.above(home, &held, &caller.bare).await.map_err(Failure::from)?;
-            all.push(self.nodes.standing_above(home, &held, &caller.bare).await.map_err(Failure::from)?);
-            if may_pass(&all, &relation, may_see).is_err() {
-                continue;
-            }
-            let mut next = Vec::new();
-            let ties = [(Tie::Link, layer, wanted.has_linked), (Tie::Child, layer + 1, layer < wanted.depth)];
-            for (tie, layer, _) in ties.into_iter().filter(|(.., is_wanted)| *is_wanted) {
-                let rows_max = NODES_MAX.saturating_sub(looked_at + waiting.len() + next.len()) + 1;
-                let tied = self.nodes.below(home, &name, tie, None, rows_max).await.map_err(Failure::from)?;
-                if tied.len() >= rows_max {
-                    let why = "there is too much below this node: ask for less, or further down";
-                    return Err(StanzaError::policy_violation().with_text(why));
-                }
-                next.extend(tied.into_iter().map(|name| (name, layer)));
-            }
-            waiting.extend(next.into_iter().rev());
-            seen.push(held);
-        }
-        Ok(seen)
     }
 }
 
@@ -301,10 +300,10 @@ mod tests {
 
     #[test]
     fn positions_are_read_as_they_are_written() {
-        for (node, item) in [("a", None), ("a:b", Some("1:c")), ("", Some("x")), ("ä", Some("ö"))] {
+        for (node, item) in [("a", None), ("a:b", Some(1)), ("", Some(u64::MAX)), ("ä1", Some(2))] {
             assert_eq!(placed(&position(node, item)), Some((node, item)));
         }
-        for bad in ["", "x", "1:", "-1:a", "1:ä", "99999999999999999999:a"] {
+        for bad in ["", "x", "1:", "-1:a", "1:ä", "1:ab", "99999999999999999999:a"] {
             assert_eq!(placed(bad), None, "{bad}");
         }
     }

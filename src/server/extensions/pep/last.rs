@@ -6,7 +6,7 @@ use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::{AccessModel, SendLast};
 use pubsub::profile::attachments::is_kept;
 use pubsub::request::{Relation, Wanted, effective};
-use pubsub::{Affiliation, Caller, Home, Request, Subscription, SubscriptionState};
+use pubsub::{Affiliation, Caller, Home, Refusal, Request, Subscription, SubscriptionState};
 use store::Fault;
 use xmpp::stanza::Condition;
 use xmpp::{BareJid, FullJid, Jid, Stanza};
@@ -283,6 +283,40 @@ impl Pep {
         }
     }
 
+    /// Deletes all nodes of an account. One that cannot be deleted before others is tried again after them.
+    async fn delete_nodes(&self, account: &BareJid, caller: &Caller) -> Result<(), Fault> {
+        loop {
+            let (mut after, mut refused, mut is_progress): (Option<Box<str>>, _, _) = (None, None, false);
+            loop {
+                let nodes = self.nodes.of_home(account, after.as_deref(), 100).await?;
+                let Some(last) = nodes.last() else { break };
+                after = Some(Box::from(&*last.node.name));
+                for held in nodes {
+                    let name = &held.node.name;
+                    let deleted = match is_kept(name) {
+                        true => self.drop_node(account, name).await,
+                        false => {
+                            let request = Request::Delete { node: name.clone(), redirect: None };
+                            self.do_change(account, caller, request).await
+                        }
+                    };
+                    match deleted {
+                        Ok(()) => is_progress = true,
+                        // It went with another.
+                        Err(Failure::Refused(Refusal::ItemNotFound)) => {}
+                        Err(Failure::Refused(refusal)) => refused = Some(refusal),
+                        Err(Failure::Fault(error)) => return Err(error),
+                    }
+                }
+            }
+            match refused {
+                None => return Ok(()),
+                Some(_) if is_progress => {}
+                Some(refusal) => return Err(Fault::new(format!("nodes of a removed account remain: {refusal:?}"))),
+            }
+        }
+    }
+
     /// An account is gone: its nodes go, and its subscriptions to others' nodes.
     async fn forget_account(&self, account: &BareJid) {
         let caller = Caller::new(account.into());
@@ -290,27 +324,9 @@ impl Pep {
             tracing::error!(?error, %account, "what a removed account attached is left behind");
             return;
         }
-        loop {
-            let nodes = match self.nodes.of_home(account, None, 100).await {
-                Ok(nodes) if nodes.is_empty() => break,
-                Ok(nodes) => nodes,
-                Err(error) => {
-                    let _logged = fault("nodes", &error);
-                    return;
-                }
-            };
-            for held in nodes {
-                if is_kept(&held.node.name) {
-                    if self.drop_node(account, &held.node.name).await.is_err() {
-                        return;
-                    }
-                    continue;
-                }
-                let request = Request::Delete { node: held.node.name.clone(), redirect: None };
-                if self.do_change(account, &caller, request).await.is_err() {
-                    return;
-                }
-            }
+        if let Err(error) = self.delete_nodes(account, &caller).await {
+            let _logged = fault("nodes", &error);
+            return;
         }
         if let Err(error) = self.timeline.leave(account).await {
             let _logged = fault("subscriptions elsewhere", &broken(error));

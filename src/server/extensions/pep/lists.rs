@@ -86,6 +86,24 @@ impl Pep {
         Ok(Some(bytes))
     }
 
+    /// The node, for who may ask this of it.
+    pub(super) async fn require(
+        &self,
+        home: &BareJid,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<Arc<Held>, Failure> {
+        let name = request.node().ok_or(Refusal::NodeIdRequired)?;
+        if name.len() > self.limits.name_bytes_max {
+            return Err(Refusal::NameTooLong(self.limits.name_bytes_max).into());
+        }
+        let entry = self.nodes.entry(home, name);
+        let held = self.nodes.held(&entry).await?;
+        let view = self.view(&entry, held.as_deref(), request, caller).await?;
+        decide(&view, caller, request, self.now())?;
+        Ok(held.ok_or(Refusal::ItemNotFound)?)
+    }
+
     fn store_page(&self, rows: usize) -> StorePage {
         StorePage { rows_max: rows, bytes_max: self.limits.page_bytes_max }
     }

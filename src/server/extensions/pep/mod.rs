@@ -27,6 +27,7 @@ mod relations;
 mod serve;
 mod service;
 pub mod step;
+mod surroundings;
 mod tags;
 mod types;
 
@@ -222,5 +223,7 @@ impl Extension for Pep {
     }
 }
 
+#[cfg(test)]
+mod bounds_test;
 #[cfg(test)]
 pub(super) mod tests;

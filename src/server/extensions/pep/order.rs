@@ -12,6 +12,9 @@ use super::lists::Found;
 use super::serve::Failure;
 use crate::tables::nodes::{Appeared, Entry, Held};
 
+/// Bytes of items read in one go: the last of them goes beyond.
+const GO_BYTES: usize = 1 << 20;
+
 /// A node's items in an order.
 pub(super) enum Sorted {
     /// As they are kept.
@@ -40,6 +43,10 @@ pub(super) struct Chosen {
     pub(super) index: Option<u64>,
     /// Whether there is nothing more in that direction.
     pub(super) is_complete: bool,
+    /// How far it was looked in that direction: where to go on, even where nothing was found.
+    pub(super) end: Option<u64>,
+    /// How many were looked at. Those that are gone by now are among them.
+    pub(super) looked_at: usize,
 }
 
 impl Pep {
@@ -74,32 +81,42 @@ impl Pep {
                     Some(first) => self.nodes.recent(entry, held, |recent| recent.index_of(first)).await?,
                     None => None,
                 };
-                return Ok(Chosen { items, index, is_complete });
+                let end = if is_backwards { items.first() } else { items.last() };
+                let (end, looked_at) = (end.map(|item| item.sequence), items.len());
+                return Ok(Chosen { items, index, is_complete, end, looked_at });
             }
         };
         let wanted = |(_, sequence): &&Appeared| *sequence > after && before.is_none_or(|before| *sequence < before);
         let all: Vec<Appeared> = created.iter().filter(wanted).copied().collect();
         // The bound may be an item that the other conditions leave out: its place in the order counts.
         let place = |sequence: u64| created.iter().find(|(_, other)| *other == sequence).copied();
-        let range = match (bound.and_then(place), is_backwards) {
-            (None, false) => 0..count.min(all.len()),
-            (None, true) => all.len().saturating_sub(count)..all.len(),
-            (Some(bound), false) => {
-                let from = all.partition_point(|other| *other <= bound);
-                from..from.saturating_add(count).min(all.len())
-            }
-            (Some(bound), true) => {
-                let to = all.partition_point(|other| *other < bound);
-                to.saturating_sub(count)..to
-            }
+        let (from, to) = match (bound.and_then(place), is_backwards) {
+            (None, _) => (0, all.len()),
+            (Some(bound), false) => (all.partition_point(|other| *other <= bound), all.len()),
+            (Some(bound), true) => (0, all.partition_point(|other| *other < bound)),
         };
-        let is_complete = if is_backwards { range.start == 0 } else { range.end == all.len() };
-        let index = u64::try_from(range.start).ok().filter(|_| part.between == (0, None));
-        let mut items = Vec::with_capacity(range.len());
-        for (_, sequence) in all.get(range).unwrap_or_default() {
-            items.extend(self.nodes.item_at(entry, held, *sequence).await?);
+        let there = all.get(from..to).unwrap_or_default();
+        let mut chosen = Chosen { items: Vec::new(), index: None, is_complete: false, end: None, looked_at: 0 };
+        let mut bytes = 0;
+        let mut next = there.iter();
+        while chosen.looked_at < count
+            && bytes < GO_BYTES
+            && let Some((_, sequence)) = if is_backwards { next.next_back() } else { next.next() }
+        {
+            (chosen.end, chosen.looked_at) = (Some(*sequence), chosen.looked_at + 1);
+            // It may be gone since.
+            if let Some(item) = self.nodes.item_at(entry, held, *sequence).await? {
+                bytes += item.payload.len();
+                chosen.items.push(item);
+            }
         }
-        Ok(Chosen { items, index, is_complete })
+        if is_backwards {
+            chosen.items.reverse();
+        }
+        chosen.is_complete = chosen.looked_at == there.len();
+        let first = if is_backwards { to - chosen.looked_at } else { from };
+        chosen.index = u64::try_from(first).ok().filter(|_| part.between == (0, None));
+        Ok(chosen)
     }
 
     /// Items in an order, for who asks for them by XEP-0060.
@@ -130,7 +147,7 @@ impl Pep {
         };
         let sorted = self.sorted(entry, held, order.by).await?;
         let part = Part { between: (0, None), bound, is_backwards, count: size };
-        let Chosen { mut items, index, is_complete } = self.choose((entry, held), &sorted, &part).await?;
+        let Chosen { mut items, index, is_complete, .. } = self.choose((entry, held), &sorted, &part).await?;
         let given = u64::try_from(items.len()).unwrap_or(u64::MAX);
         let index = match order.is_descending {
             true => index.and_then(|index| held.node.tally.items.checked_sub(index)?.checked_sub(given)),

@@ -7,39 +7,35 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pubsub::access::{may_pass, may_publish};
-use pubsub::config::field;
+use pubsub::access::may_publish;
+use pubsub::config::{LINK, PARENT, field};
 use pubsub::decide::{Related, relate};
-use pubsub::model::{TIED_MAX, TIES_MAX};
+use pubsub::model::{TIED_MAX, TIES_MAX, Tie};
 use pubsub::profile::attachments::is_kept;
-use pubsub::request::{Relation, Values};
+use pubsub::request::Values;
 use pubsub::{Affiliation, Caller, Home, NodeConfig, Refusal, Request, decide};
 use tokio::sync::MutexGuard;
 use xmpp::{BareJid, Jid};
 
-use super::serve::Failure;
+use super::serve::{Failure, Made};
 use super::{Pep, home_of};
-use crate::tables::nodes::{Held, Tie};
-
-const PARENT: &str = "{urn:xmpp:pubsub-relationships:0}parent";
-const LINK: &str = "{urn:xmpp:pubsub-relationships:0}link";
+use crate::tables::nodes::{Entry, Held};
 
 /// Nodes that go with one, or move with it.
-pub(super) const BELOW_MAX: usize = 10_000;
+const BELOW_MAX: usize = 10_000;
 /// Nodes read at once.
 const PAGE: usize = 200;
-
-/// A node somewhere below another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Below {
-    pub(super) name: Box<str>,
-    /// Steps from the node at the top.
-    pub(super) depth: usize,
-    pub(super) tie: Tie,
-}
+/// Nodes deleted before others have their turn.
+const GO: usize = 50;
+/// How often others have their turn beyond what the nodes that are there take: for those that come meanwhile.
+const MORE_GOES: usize = 3;
 
 fn impossible(why: &'static str) -> Failure {
     Refusal::InvalidRelationship(why).into()
+}
+
+fn is_tie(var: &str) -> bool {
+    matches!(var, PARENT | LINK)
 }
 
 /// What a request says about relationships, if anything.
@@ -51,56 +47,69 @@ fn said(request: &Request) -> Option<(&str, &Values)> {
         Request::Publish { node, options: Some(values), .. } => (node, values),
         _ => return None,
     };
-    values.0.iter().any(|(var, _)| matches!(&**var, PARENT | LINK)).then_some((node, values))
+    values.0.iter().any(|(var, _)| is_tie(var)).then_some((node, values))
+}
+
+/// A configuration with the ties that are asked for. `None` where they cannot be read, which is refused where everything
+/// else is.
+fn tied(before: &NodeConfig, values: &Values) -> Option<NodeConfig> {
+    let mut wanted = before.clone();
+    for (var, given) in values.0.iter().filter(|(var, _)| is_tie(var)) {
+        let given: Vec<&str> = given.iter().map(|value| &**value).collect();
+        (field(var)?.set)(&mut wanted, &given).ok()?;
+    }
+    Some(wanted)
 }
 
 impl Pep {
     /// Looks at what a request would make of how nodes are related. For a node that is to be deleted, deletes what goes
     /// with it. Whoever holds what is given back may make the change.
+    ///
+    /// What a form says of ties that are already so is taken out of it, since clients send back whole forms: the ties
+    /// then stay as they are, whoever else changes them, and no turn is needed.
     pub(super) async fn relate(
         &self,
         home: &BareJid,
         caller: &Caller,
-        request: &Request,
+        request: &mut Request,
     ) -> Result<Option<MutexGuard<'_, ()>>, Failure> {
         if request.node().is_none_or(|name| name.len() > self.limits.name_bytes_max || is_kept(name)) {
             return match request {
                 Request::Create { node: None, config: Some(values) }
-                    if values.0.iter().any(|(var, given)| {
-                        matches!(&**var, PARENT | LINK) && given.iter().any(|value| !value.is_empty())
-                    }) =>
+                    if values
+                        .0
+                        .iter()
+                        .any(|(var, given)| is_tie(var) && given.iter().any(|value| !value.is_empty())) =>
                 {
                     Err(impossible("A node without a name is related to others when it has one."))
                 }
                 _ => Ok(None),
             };
         }
-        if let Request::Delete { node, .. } = request {
-            let turn = self.relation_turns.of(home.as_str()).await;
-            self.delete_below(home, caller, node, request).await?;
-            return Ok(Some(turn));
+        if let Request::Delete { node, .. } = &*request {
+            return Ok(Some(self.delete_below(home, caller, node, request).await?));
         }
-        let Some((name, values)) = said(request) else { return Ok(None) };
-        let turn = self.relation_turns.of(home.as_str()).await;
+        let Some((name, _)) = said(request) else { return Ok(None) };
         let entry = self.nodes.entry(home, name);
+        if self.leaves_ties(&entry, request).await? {
+            return Ok(None);
+        }
+        let turn = self.relation_turns.of(home.as_str()).await;
+        // Somebody else may have had a turn meanwhile.
+        if self.leaves_ties(&entry, request).await? {
+            return Ok(None);
+        }
         let held = self.nodes.held(&entry).await?;
+        let Some((name, values)) = said(request) else { return Ok(None) };
         if held.is_some() && matches!(request, Request::Publish { .. } | Request::Create { .. }) {
             // Compared with what there is, and nothing changes; or refused.
             return Ok(Some(turn));
         }
-        let before = held.as_ref().map(|held| (*held.node.config).clone());
-        let before = before.unwrap_or_else(|| NodeConfig::service(0));
-        let mut wanted = before.clone();
-        for (var, given) in values.0.iter().filter(|(var, _)| matches!(&**var, PARENT | LINK)) {
-            let given: Vec<&str> = given.iter().map(|value| &**value).collect();
-            if let Some(field) = field(var) {
-                // What cannot be read is refused where everything else is.
-                let _unreadable = (field.set)(&mut wanted, &given);
-            }
-        }
-        if (&wanted.parent, &wanted.link) == (&before.parent, &before.link) {
-            return Ok(Some(turn));
-        }
+        let before = held.as_ref().map(|held| Arc::clone(&held.node.config));
+        let before = before.unwrap_or_else(|| Arc::new(NodeConfig::service(0)));
+        let wanted =
+            tied(&before, values).filter(|wanted| (&wanted.parent, &wanted.link) != (&before.parent, &before.link));
+        let Some(wanted) = wanted else { return Ok(Some(turn)) };
         if let Some(held) = &held {
             // Who may not configure the node is told so, and nothing else.
             let view = self.view(&entry, Some(held), request, caller).await?;
@@ -108,6 +117,19 @@ impl Pep {
         }
         self.check_ties(home, caller, name, &wanted, held.is_some()).await?;
         Ok(Some(turn))
+    }
+
+    /// Whether a form for a node that is there says of its ties what is so; then it says nothing of them any more.
+    async fn leaves_ties(&self, entry: &Entry, request: &mut Request) -> Result<bool, Failure> {
+        let Request::Configure { config: Some(values), .. } = request else { return Ok(false) };
+        let Some(held) = self.nodes.held(entry).await? else { return Ok(false) };
+        let before = &held.node.config;
+        let is_so = |wanted: NodeConfig| (&wanted.parent, &wanted.link) == (&before.parent, &before.link);
+        let leaves = tied(before, values).is_some_and(is_so);
+        if leaves {
+            values.0.retain(|(var, _)| !is_tie(var));
+        }
+        Ok(leaves)
     }
 
     async fn check_ties(
@@ -118,7 +140,7 @@ impl Pep {
         wanted: &NodeConfig,
         is_there: bool,
     ) -> Result<(), Failure> {
-        let Some(to) = wanted.link.as_deref().or(wanted.parent.as_deref()) else { return Ok(()) };
+        let Some((tie, to)) = wanted.tie() else { return Ok(()) };
         let mut related = Related::default();
         if to.len() <= self.limits.name_bytes_max && !is_kept(to) {
             let entry = self.nodes.entry(home, to);
@@ -127,25 +149,19 @@ impl Pep {
                 related.may_publish = self.may_tie(home, caller, &target).await?;
                 related.line = self.line_from(home, &target).await?;
             }
-            let tie = if wanted.link.is_some() { Tie::Link } else { Tie::Child };
             related.tied = self.nodes.below(home, to, tie, None, TIED_MAX).await?.len();
         }
         if is_there {
             let below = self.all_below(home, name).await?;
-            related.height = below.iter().map(|below| below.depth).max().unwrap_or(0);
+            related.height = below.into_iter().max().unwrap_or(0);
         }
         Ok(relate(name, wanted, &related)?)
     }
 
     /// Whether the caller may publish in a node that others are to be tied to.
     async fn may_tie(&self, home: &BareJid, caller: &Caller, target: &Held) -> Result<bool, Failure> {
-        let relation = match home_of(home) == Home::Account && caller.bare != *home {
-            true => self.contacts.relation(home, &caller.bare).await?,
-            false => Relation::default(),
-        };
-        let mut all = self.nodes.above(home, target, &caller.bare).await?;
-        all.push(self.nodes.standing_above(home, target, &caller.bare).await?);
-        Ok(may_pass(&all, &relation, may_publish).is_ok())
+        let relation = self.relation(home, &caller.bare).await?;
+        Ok(self.nodes.passes(home, target, &caller.bare, &relation, may_publish).await?)
     }
 
     /// A node and those above it by ties.
@@ -153,7 +169,7 @@ impl Pep {
         let mut line = vec![Box::from(&*from.node.name)];
         let mut config = Arc::clone(&from.node.config);
         while line.len() <= TIES_MAX
-            && let Some(next) = config.link.as_deref().or(config.parent.as_deref())
+            && let Some((_, next)) = config.tie()
         {
             line.push(next.into());
             let entry = self.nodes.entry(home, next);
@@ -163,9 +179,9 @@ impl Pep {
         Ok(line)
     }
 
-    /// Every node below one or linked to it, each before what is below it.
-    pub(super) async fn all_below(&self, home: &BareJid, name: &str) -> Result<Vec<Below>, Failure> {
-        let mut all: Vec<Below> = Vec::new();
+    /// For each node below one or linked to it, how many steps below that is.
+    async fn all_below(&self, home: &BareJid, name: &str) -> Result<Vec<usize>, Failure> {
+        let mut all: Vec<usize> = Vec::new();
         let mut waiting: Vec<(Box<str>, usize)> = vec![(name.into(), 0)];
         while let Some((at, depth)) = waiting.pop() {
             if depth > TIES_MAX {
@@ -177,10 +193,8 @@ impl Pep {
                     let page = self.nodes.below(home, &at, tie, after.as_deref(), PAGE).await?;
                     let is_complete = page.len() < PAGE;
                     after = page.last().cloned();
-                    for name in page {
-                        waiting.push((name.clone(), depth + 1));
-                        all.push(Below { name, depth: depth + 1, tie });
-                    }
+                    all.resize(all.len() + page.len(), depth + 1);
+                    waiting.extend(page.into_iter().map(|name| (name, depth + 1)));
                     if all.len() > BELOW_MAX {
                         return Err(Refusal::TooManyRelated(BELOW_MAX).into());
                     }
@@ -193,28 +207,78 @@ impl Pep {
         Ok(all)
     }
 
+    /// Up to `count` nodes below one or linked to it, each behind all that is below it: when they are deleted in this
+    /// order nothing stays that leads nowhere, wherever that ends.
+    async fn lowest(&self, home: &BareJid, name: &str, count: usize) -> Result<Vec<Box<str>>, Failure> {
+        let mut lowest = Vec::new();
+        // What is to be looked at, the next at the end; and whether all below it is in the list.
+        let mut waiting: Vec<(Box<str>, usize, bool)> = vec![(name.into(), 0, false)];
+        while let Some((at, depth, is_done)) = waiting.pop() {
+            if lowest.len() >= count {
+                break;
+            }
+            if is_done {
+                lowest.push(at);
+            } else if depth <= TIES_MAX {
+                let children = self.nodes.below(home, &at, Tie::Child, None, count).await?;
+                let linked = self.nodes.below(home, &at, Tie::Link, None, count).await?;
+                if depth > 0 {
+                    waiting.push((at, depth, true));
+                }
+                waiting.extend(children.into_iter().chain(linked).map(|name| (name, depth + 1, false)));
+            }
+        }
+        Ok(lowest)
+    }
+
     /// "When a parent node is deleted, all child nodes MUST be automatically deleted", and so must what is linked to it.
-    /// What is furthest goes first: whatever happens on the way, nothing stays that leads nowhere.
+    /// Others have their turn in between, and what they put below goes too; should there always be more, they have none
+    /// at last.
     async fn delete_below(
         &self,
         home: &BareJid,
         caller: &Caller,
         node: &str,
         request: &Request,
-    ) -> Result<(), Failure> {
-        let one = async |tie| self.nodes.below(home, node, tie, None, 1).await;
-        if one(Tie::Child).await?.is_empty() && one(Tie::Link).await?.is_empty() {
-            return Ok(());
+    ) -> Result<MutexGuard<'_, ()>, Failure> {
+        let mut goes = None;
+        let mut turn = self.relation_turns.of(home.as_str()).await;
+        loop {
+            let lowest = self.lowest(home, node, GO).await?;
+            if lowest.is_empty() {
+                return Ok(turn);
+            }
+            let entry = self.nodes.entry(home, node);
+            let Some(held) = self.nodes.held(&entry).await? else { return Ok(turn) };
+            let view = self.view(&entry, Some(&held), request, caller).await?;
+            decide(&view, caller, request, self.now())?;
+            let left = match goes {
+                Some(left) => left,
+                None => self.all_below(home, node).await?.len() / GO + MORE_GOES,
+            };
+            goes = Some(left.saturating_sub(1));
+            let mut made = Vec::new();
+            let deleted = self.delete_all(home, lowest, &mut made).await;
+            let is_over = made.is_empty();
+            if left > 0 {
+                drop(turn);
+                self.settle_all(home, made).await;
+                turn = self.relation_turns.of(home.as_str()).await;
+            } else {
+                self.settle_all(home, made).await;
+            }
+            deleted?;
+            if is_over {
+                // What is said to be below is not there.
+                return Ok(turn);
+            }
         }
-        let entry = self.nodes.entry(home, node);
-        let Some(held) = self.nodes.held(&entry).await? else { return Ok(()) };
-        let view = self.view(&entry, Some(&held), request, caller).await?;
-        decide(&view, caller, request, self.now())?;
-        let mut below = self.all_below(home, node).await?;
-        below.sort_by_key(|below| std::cmp::Reverse(below.depth));
+    }
+
+    async fn delete_all(&self, home: &BareJid, names: Vec<Box<str>>, made: &mut Vec<Made>) -> Result<(), Failure> {
         // Most of them have one owner.
         let mut owners: HashMap<Box<str>, Caller> = HashMap::new();
-        for Below { name, .. } in below {
+        for name in names {
             let Some(held) = self.nodes.held(&self.nodes.entry(home, &name)).await? else { continue };
             let key: Box<str> = held.node.creator.as_str().into();
             let owner = match (home_of(home), owners.get(&key)) {
@@ -223,11 +287,16 @@ impl Pep {
                 (Home::Service, _) => self.an_owner(&held).await?,
             };
             owners.insert(key, owner.clone());
-            let request = Request::Delete { node: (*name).into(), redirect: None };
-            self.delete_one(home, &owner, request).await?;
+            made.push(self.make(home, &owner, Request::Delete { node: (*name).into(), redirect: None }).await?);
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+
+    async fn settle_all(&self, home: &BareJid, made: Vec<Made>) {
+        for made in made {
+            self.settle(home, made).await;
+        }
     }
 
     async fn owns(&self, held: &Held, who: &Caller) -> Result<bool, Failure> {
@@ -240,8 +309,16 @@ impl Pep {
         if self.owns(held, &creator).await? {
             return Ok(creator);
         }
-        let listed = self.nodes.affiliations(held, None, usize::MAX).await?;
-        let owner = listed.into_iter().find(|(_, affiliation)| *affiliation == Affiliation::Owner);
-        owner.map(|(bare, _)| Caller::new(Jid::from(&bare))).ok_or_else(|| Refusal::Forbidden.into())
+        let mut after = None;
+        loop {
+            let listed = self.nodes.affiliations(held, after.as_ref(), PAGE).await?;
+            if let Some((bare, _)) = listed.iter().find(|(_, affiliation)| *affiliation == Affiliation::Owner) {
+                return Ok(Caller::new(Jid::from(bare)));
+            }
+            match listed.into_iter().next_back() {
+                Some((last, _)) => after = Some(last),
+                None => return Err(Refusal::Forbidden.into()),
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use xmpp::stanza::Content;
 use xmpp::{BareJid, Stanza, StanzaError, ns};
 
+use super::tags::Tagging;
 use super::{Pep, home_of, public};
 use crate::extension::{Answer, Asked, BoxFuture, Reply, fault};
 use crate::fanout::Job;
@@ -62,6 +63,14 @@ pub(super) struct Changed {
     pub(super) after: Option<BoxFuture<()>>,
 }
 
+/// A change that the house made and told of; what is listed under hashtags does not follow yet.
+#[must_use = "what is listed under hashtags is behind"]
+pub(super) struct Made {
+    reply: pubsub::Reply,
+    is_new: bool,
+    tagging: Option<Tagging>,
+}
+
 impl Changed {
     /// One node changed.
     pub(super) fn one(reply: pubsub::Reply, go: Option<oneshot::Sender<bool>>) -> Self {
@@ -109,7 +118,7 @@ impl Pep {
         if home_of(&asked.to) == Home::Account && request.node().is_some_and(|node| **node == *ns::TIMELINE) {
             return self.timeline.answer(&asked, &request).await;
         }
-        let request = self.as_kept(&asked.to, request);
+        let mut request = self.as_kept(&asked.to, request);
         let caller = Caller::new(asked.caller.jid.clone());
         let held = self.require_together(&asked.to, &caller.bare, &request).await?;
         self.require_notified(&asked.to, &caller, &request).await?;
@@ -117,7 +126,7 @@ impl Pep {
         self.require_calm(&asked.to, &caller, &request, held.as_deref()).await?;
         public::may_ask(&request).map_err(|refusal| refusal.to_error())?;
         if request.is_change() {
-            let _turn = self.relate(&asked.to, &caller, &request).await?;
+            let turn = self.relate(&asked.to, &caller, &mut request).await?;
             let happenings = self.happenings(&asked.to, &caller, &request).await;
             let tagging = self.tagging(&asked.to, &request);
             let subscription = self.subscription_in(&asked, &caller, &request).await?;
@@ -125,6 +134,7 @@ impl Pep {
                 Some(mirror) => self.change_in_step(mirror.as_ref(), &asked.to, &caller, &request).await,
                 None => self.change_whole(&asked.to, &caller, request).await,
             };
+            drop(turn);
             let changed = match changed {
                 Err(Failure::Refused(Refusal::Unmodified(entries))) => return self.unmodified(&asked, *entries).await,
                 other => other?,
@@ -251,21 +261,29 @@ impl Pep {
 
     /// A change that the house itself makes in the caller's name, and tells of.
     pub(super) async fn do_change(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
-        let _turn = match &request {
-            Request::Delete { .. } => self.relate(home, caller, &request).await?,
+        let mut request = request;
+        let turn = match &request {
+            Request::Delete { .. } => self.relate(home, caller, &mut request).await?,
             _ => None,
         };
-        self.delete_one(home, caller, request).await
+        let made = self.make(home, caller, request).await?;
+        drop(turn);
+        self.settle(home, made).await;
+        Ok(())
     }
 
-    /// The same for who holds the turn of what relates nodes.
-    pub(super) async fn delete_one(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
+    /// The same, without what can wait for [`Pep::settle`]. Who deletes a node holds the turn of what relates nodes.
+    pub(super) async fn make(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<Made, Failure> {
         let tagging = self.tagging(home, &request);
         let changed = self.change_whole(home, caller, request).await?;
-        let (reply, is_new) = (changed.reply.clone(), changed.is_new);
+        let made = Made { reply: changed.reply.clone(), is_new: changed.is_new, tagging };
         changed.tell();
+        Ok(made)
+    }
+
+    /// What is listed under hashtags follows a change.
+    pub(super) async fn settle(&self, home: &BareJid, Made { reply, is_new, tagging }: Made) {
         self.settle_tags(home, tagging, &reply, is_new).await;
-        Ok(())
     }
 
     /// One attempt; `None` when somebody else was first.

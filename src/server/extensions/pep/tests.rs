@@ -9,15 +9,22 @@ use std::time::Duration;
 use xmpp::limits::Limits;
 use xmpp::{BareJid, FullJid, Stanza};
 
+use super::{Hosting, Pep, Rosters};
 use crate::config::Config;
 use crate::config::ResourceConflict;
 use crate::extension::{Kit, Mount};
+use crate::extensions::blocking::Blocks;
+use crate::extensions::roster::Books;
+use crate::extensions::timeline::Timeline;
+use crate::fanout::contacts::Contacts;
 use crate::router::Router;
 use crate::runtime::{Clock, SeededIds, SimulatedClock};
 use crate::session::interest::{Interest, Interests};
 use crate::session::mailbox::Taken;
 use crate::session::{Session, SessionLimits, Sessions};
 use crate::tables::Credentials;
+use crate::tables::accounts::Accounts;
+use crate::tables::nodes::{Nodes, NodesLimits};
 
 /// 2026-11-22T12:00:00Z.
 const NOW: u64 = 1_795_348_800_000_000;
@@ -28,6 +35,9 @@ const BLOG: &str = "urn:xmpp:microblog:0";
 pub(in crate::extensions) struct Stage {
     pub(in crate::extensions) router: Arc<Router>,
     pub(in crate::extensions) clock: Arc<SimulatedClock>,
+    kit: Kit,
+    config: Config,
+    accounts: Arc<Accounts>,
 }
 
 impl Stage {
@@ -63,7 +73,20 @@ impl Stage {
         for jid in ["romeo@example.net", "juliet@example.com", "nurse@example.com"] {
             let _exists = credentials.accounts.create(&BareJid::new(jid).unwrap(), "secret", NOW).await;
         }
-        Self { router, clock }
+        Self { router, clock, kit, config, accounts: Arc::clone(&credentials.accounts) }
+    }
+
+    /// Another one over the same store, for what nobody can ask for at the right moment.
+    pub(super) fn pep(&self) -> Arc<Pep> {
+        let (kit, config) = (&self.kit, &self.config);
+        let (books, blocks) = (Books::new(kit), Blocks::new(kit));
+        let contacts: Arc<dyn Contacts> = Arc::new(Rosters::new(&books));
+        let nodes = Arc::new(Nodes::new(Arc::clone(&kit.store), NodesLimits::default()));
+        let mut sections = config.sections.clone();
+        let settings = sections.take("timeline").unwrap();
+        let timeline = Timeline::new(kit, &nodes, &contacts, &blocks, config, settings).unwrap();
+        let hosting = Hosting::new(config, sections.take("pubsub").unwrap()).unwrap();
+        Pep::new(kit, &self.accounts, &contacts, (&nodes, &timeline), config, hosting, Vec::new())
     }
 
     /// A session that is available and wants to be told of these nodes.

@@ -42,11 +42,6 @@ impl Types {
         if types.len() > TYPES_MAX { Err(bad("too many types")) } else { Ok(wanted) }
     }
 
-    /// Whether nothing is left out.
-    pub(super) fn is_all(&self) -> bool {
-        *self == Self::ALL
-    }
-
     /// Whether a node of that type is wanted.
     pub(super) fn has(&self, payload_type: Option<&str>) -> bool {
         let payload_type = payload_type.unwrap_or_default();

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use pubsub::access::{Above, may_pass, may_read};
+use pubsub::access::{Above, May, may_pass, may_read};
 use pubsub::config::{AccessModel, PublishModel};
-use pubsub::model::TIES_MAX;
+use pubsub::model::{TIES_MAX, Tie};
 use pubsub::request::{Relation, effective};
 use pubsub::{Home, NodeConfig, SubscriptionState};
 use store::{Fault, KeyBuilder, KeyReader, Page};
@@ -16,23 +16,6 @@ use xmpp::BareJid;
 
 use super::super::Table;
 use super::{Entry, Held, Nodes};
-
-/// How one node is related to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Tie {
-    /// It is a child of it.
-    Child = 0,
-    /// It is linked to it.
-    Link = 1,
-}
-
-/// The node that a configuration ties to, if any: who is linked has no parent of its own.
-#[must_use]
-pub(super) fn tie(config: &NodeConfig) -> Option<(Tie, &str)> {
-    let link = config.link.as_deref().map(|name| (Tie::Link, name));
-    link.or_else(|| config.parent.as_deref().map(|name| (Tie::Child, name)))
-}
 
 /// Subscriptions of one address looked at.
 const SUBSCRIPTIONS_MAX: usize = 100;
@@ -43,7 +26,7 @@ impl Nodes {
     /// # Errors
     /// When the store fails.
     pub async fn raised(&self, entry: &Entry, held: Arc<Held>) -> Result<Arc<Held>, Fault> {
-        if tie(&held.node.config).is_none() {
+        if held.node.config.tie().is_none() {
             return Ok(match held.above.is_empty() && held.linked.is_none() {
                 true => held,
                 false => Arc::new(Held { above: Vec::new(), linked: None, ..Held::clone(&held) }),
@@ -71,7 +54,7 @@ impl Nodes {
         let mut above = Vec::new();
         let mut at = Arc::clone(&held.node.config);
         for _ in 0..TIES_MAX {
-            let Some((tie, name)) = tie(&at) else { return Ok(above) };
+            let Some((tie, name)) = at.tie() else { return Ok(above) };
             let Some(next) = self.stored(&self.entry(home, name)).await? else {
                 above.push(None);
                 return Ok(above);
@@ -81,7 +64,7 @@ impl Nodes {
                 above.push(Some(next));
             }
         }
-        if tie(&at).is_some() {
+        if at.tie().is_some() {
             above.push(None);
         }
         Ok(above)
@@ -102,11 +85,8 @@ impl Nodes {
         Ok(found)
     }
 
-    /// What an entity is to a node that is above others, or is to be.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn standing_above(&self, home: &BareJid, held: &Held, entity: &BareJid) -> Result<Above, Fault> {
+    /// What an entity is to a node, as one that is above others.
+    async fn standing_above(&self, home: &BareJid, held: &Held, entity: &BareJid) -> Result<Above, Fault> {
         let kind = if home.localpart().is_some() { Home::Account } else { Home::Service };
         let affiliation = effective(kind, home, entity, self.affiliation(held, entity).await?);
         let config = Arc::clone(&held.node.config);
@@ -131,11 +111,41 @@ impl Nodes {
         entity: &BareJid,
         relation: &Relation,
     ) -> Result<bool, Fault> {
-        if held.above.is_empty() {
-            return Ok(true);
+        Ok(held.above.is_empty() || may_pass(&self.above(home, held, entity).await?, relation, may_read).is_ok())
+    }
+
+    /// Whether a node lets an entity do something, whatever those above it do.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn lets(
+        &self,
+        home: &BareJid,
+        held: &Held,
+        entity: &BareJid,
+        relation: &Relation,
+        may: May,
+    ) -> Result<bool, Fault> {
+        let standing = self.standing_above(home, held, entity).await?;
+        Ok(may_pass(&[standing], relation, may).is_ok())
+    }
+
+    /// Whether a node, and all nodes above it, let an entity do something.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn passes(
+        &self,
+        home: &BareJid,
+        held: &Held,
+        entity: &BareJid,
+        relation: &Relation,
+        may: May,
+    ) -> Result<bool, Fault> {
+        if !self.lets(home, held, entity, relation, may).await? {
+            return Ok(false);
         }
-        let above = self.above(home, held, entity).await?;
-        Ok(may_pass(&above, relation, may_read).is_ok())
+        Ok(held.above.is_empty() || may_pass(&self.above(home, held, entity).await?, relation, may).is_ok())
     }
 
     /// Up to `rows_max` nodes that are tied to `name`, by name, behind `after`.

@@ -42,7 +42,6 @@ mod row;
 mod save;
 mod together;
 
-pub use above::Tie;
 pub use cache::{Entry, Nodes, NodesLimits};
 pub use extended::Lookout;
 pub use guard::Guard;
@@ -56,6 +55,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pubsub::Node;
+use pubsub::model::Tie;
 use store::KeyBuilder;
 use xmpp::{BareJid, Jid};
 

@@ -11,7 +11,6 @@ use store::{Batch, Fault, Page, Store};
 use xmpp::{BareJid, Jid};
 
 use super::super::timeline;
-use super::above::tie;
 use super::load::{Between, items, moved, moved_by};
 use super::row::{
     Remains, Work, write_affiliation, write_item, write_item_head, write_moved, write_node, write_place, write_remains,
@@ -313,7 +312,7 @@ impl Draft<'_> {
     /// Which node it is below of, or belongs to.
     fn tie(&mut self) {
         let of =
-            |held: Option<&Held>| held.and_then(|held| tie(&held.node.config).map(|(tie, of)| (tie, of.to_owned())));
+            |held: Option<&Held>| held.and_then(|held| held.node.config.tie().map(|(tie, of)| (tie, of.to_owned())));
         let (before, after) = (of(self.ground.held), of(self.plan.held.as_ref()));
         if before == after {
             return;
