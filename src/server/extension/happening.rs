@@ -70,4 +70,6 @@ pub struct Happening {
     pub text: Option<String>,
     /// It is taken back.
     pub is_taken_back: bool,
+    /// What says so is another version of what was there. It may say so for the first time.
+    pub is_edit: bool,
 }

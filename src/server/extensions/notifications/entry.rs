@@ -70,7 +70,8 @@ impl Entry {
         if happening.is_taken_back {
             match known {
                 Some(known) => drop(self.people.remove(known)),
-                None if self.count > self.people.len() as u64 => {}
+                // One of those who are not named. A follower may as well be in the entry of another day.
+                None if self.count > self.people.len() as u64 && happening.act != Act::Follow => {}
                 None => return false,
             }
             self.count = self.count.saturating_sub(1);
@@ -78,11 +79,13 @@ impl Entry {
         }
         let person = Person { jid: happening.person.clone(), stamp: now.to_string(), at, text: happening.text.clone() };
         match known {
-            // It was edited: that is no news.
+            // The same again is no news.
             Some(known) if self.people.get(known).is_some_and(|old| old.at == person.at && old.text == person.text) => {
                 return false;
             }
             Some(known) => drop(self.people.remove(known)),
+            // One of those that are not named any more was edited.
+            None if happening.is_edit && self.count > self.people.len() as u64 => return false,
             None => self.count = self.count.saturating_add(1),
         }
         self.people.insert(0, person);
@@ -213,6 +216,7 @@ mod tests {
             about: Some(place("post")),
             text: at.map(|at| format!("text {at}")),
             is_taken_back: false,
+            is_edit: false,
         }
     }
 
@@ -246,6 +250,31 @@ mod tests {
         let mut back = happening(Act::Reply, "a@x.lit", Some("3"));
         back.is_taken_back = true;
         assert!(!entry.take(&back, Timestamp(4)), "what was never told");
+    }
+
+    #[test]
+    fn what_is_edited_is_no_news_and_who_followed_another_day_is_not_missing_today() {
+        let edited = |act, at: &str| Happening { is_edit: true, ..happening(act, "a@x.lit", Some(at)) };
+        let mut entry = Entry::new(&happening(Act::Reply, "a@x.lit", Some("0")));
+        for number in 0..15 {
+            assert!(entry.take(&happening(Act::Reply, "a@x.lit", Some(&number.to_string())), Timestamp(number)));
+        }
+        assert!(!entry.take(&edited(Act::Reply, "1"), Timestamp(20)), "it is not named any more");
+        let mut named = edited(Act::Reply, "14");
+        named.text = Some("another".to_owned());
+        assert!(entry.take(&named, Timestamp(21)), "its text is told");
+        assert_eq!((entry.count, entry.people[0].text.as_deref()), (15, Some("another")));
+        let mut entry = Entry::new(&edited(Act::Mention, "1"));
+        assert!(entry.take(&edited(Act::Mention, "1"), Timestamp(1)), "it names them only now");
+
+        let mut entry = Entry::new(&happening(Act::Follow, "p0@x.lit", None));
+        for number in 0..12 {
+            assert!(entry.take(&happening(Act::Follow, &format!("p{number}@x.lit"), None), Timestamp(number)));
+        }
+        let gone = |person| Happening { is_taken_back: true, ..happening(Act::Follow, person, None) };
+        assert!(!entry.take(&gone("old@x.lit"), Timestamp(30)));
+        assert!(entry.take(&gone("p11@x.lit"), Timestamp(31)));
+        assert_eq!(entry.count, 11);
     }
 
     #[test]

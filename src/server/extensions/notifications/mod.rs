@@ -38,7 +38,7 @@ static SPEC: Spec = Spec { name: "notifications", xeps: &[], config: "" };
 #[derive(Default)]
 struct Waiting {
     kept: Vec<Happening>,
-    more: u64,
+    more: i64,
 }
 
 /// An account, and the id of an entry.
@@ -89,6 +89,8 @@ impl Notifications {
         if let Some(waiting) = written.get_mut(key) {
             match waiting.kept.len() < WAITING_MAX {
                 true => waiting.kept.push(happening.clone()),
+                // Who it was, and whether it was there, is not known any more: a follower who leaves may be of another day.
+                false if happening.is_edit || (happening.is_taken_back && happening.act == Act::Follow) => {}
                 false if happening.is_taken_back => waiting.more = waiting.more.saturating_sub(1),
                 false => waiting.more = waiting.more.saturating_add(1),
             }
@@ -111,24 +113,33 @@ impl Notifications {
     }
 
     /// Puts what happened into an entry.
-    async fn write(&self, (account, id): &Key, happenings: &[Happening], more: u64) {
+    async fn write(&self, (account, id): &Key, happenings: &[Happening], more: i64) {
         let _turn = self.turns.of(account.as_str()).await;
         if let Err(error) = self.try_write(account, id, happenings, more).await {
             failed(account, error);
         }
     }
 
-    async fn try_write(&self, account: &BareJid, id: &str, happenings: &[Happening], more: u64) -> Result<(), Failure> {
-        let Some(first) = happenings.first() else { return Ok(()) };
+    async fn try_write(&self, account: &BareJid, id: &str, happenings: &[Happening], more: i64) -> Result<(), Failure> {
+        // Whoever was blocked meanwhile is not named: what was written before was cleaned, or is about to be.
+        let list = self.blocks.open(account).await?;
+        let happenings = || happenings.iter().filter(|one| !list.blocks(&Jid::from(&one.person)));
+        let Some(first) = happenings().next() else { return Ok(()) };
         let item = self.pep.item_of(account, ns::NOTIFICATIONS, id).await?;
         let known = item.as_ref().and_then(|item| Entry::parse(&item.payload));
         let mut entry = known.clone().unwrap_or_else(|| Entry::new(first));
         let now = self.now();
         let mut is_changed = false;
-        for happening in happenings {
-            is_changed |= entry.take(happening, now);
+        for happening in happenings() {
+            match entry.take(happening, now) {
+                true => is_changed = true,
+                false if happening.act == Act::Follow && happening.is_taken_back => {
+                    self.unfollowed(account, id, happening, now).await?;
+                }
+                false => {}
+            }
         }
-        entry.count = entry.count.saturating_add(more);
+        entry.count = entry.count.saturating_add_signed(more).max(entry.people.len() as u64);
         if first.act == Act::Like
             && let Some(about) = &first.about
         {
@@ -138,6 +149,29 @@ impl Notifications {
             return Ok(());
         }
         self.put(account, id, item.as_deref(), &entry, now).await
+    }
+
+    /// A follower of an earlier day leaves: not those of today are fewer by that.
+    async fn unfollowed(
+        &self,
+        account: &BareJid,
+        today: &str,
+        happening: &Happening,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let entries = usize::try_from(NOTIFICATIONS_MAX).unwrap_or(usize::MAX);
+        let prefix = format!("{}-", Act::Follow.name());
+        // The newest are the last.
+        for item in self.pep.newest_of(account, ns::NOTIFICATIONS, entries).await?.into_iter().rev() {
+            if !item.id.starts_with(&prefix) || *item.id == *today {
+                continue;
+            }
+            let Some(mut entry) = Entry::parse(&item.payload) else { continue };
+            if entry.take(happening, now) {
+                return self.put(account, &item.id, Some(&item), &entry, now).await;
+            }
+        }
+        Ok(())
     }
 
     /// Of likes it is known how many there are, and whose: that counts, and not what was heard of them.
@@ -253,3 +287,6 @@ impl Extension for Notifications {
         at.listener(self);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,14 +2,16 @@
 //!
 //! What is taken back is looked at before the change is decided, since only the item that goes knows; what is published
 //! after that, when it is durable and its caller has been answered, which is when both are told. This is the one place where such things are recognised among what is
-//! published here; [`arrival`] is the same for what a service elsewhere sent.
+//! published here; [`Arrival`] is the same for what a service elsewhere sent.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pubsub::model::NodeName;
 use pubsub::profile::attachments::{Attached, is_attachments, target};
 use pubsub::profile::likes::is_heart;
 use pubsub::profile::microblog::{is_comments, is_feed, summary};
-use pubsub::profile::social::{How, concerned};
+use pubsub::profile::social::{Concern, How, concerned};
 use pubsub::profile::uri::Place;
 use pubsub::request::{NewItem, NewPayload};
 use pubsub::{Caller, Item, Request, SubscriptionState};
@@ -31,6 +33,7 @@ struct Entry<'a> {
     payload: &'a [u8],
     person: BareJid,
     is_taken_back: bool,
+    is_edit: bool,
 }
 
 impl Entry<'_> {
@@ -43,6 +46,7 @@ impl Entry<'_> {
             about,
             text: if act == Act::Like { None } else { summary(self.payload, TEXT_CHARS) },
             is_taken_back: self.is_taken_back,
+            is_edit: self.is_edit,
         }
     }
 }
@@ -113,7 +117,8 @@ impl Pep {
         }
         let about = Some(Place { service: home.clone(), node: Box::from(&**node), item: None });
         let person = caller.bare.clone();
-        Ok(vec![Happening { act: Act::Follow, whom, person, at: None, about, text: None, is_taken_back }])
+        let (at, text, is_edit) = (None, None, false);
+        Ok(vec![Happening { act: Act::Follow, whom, person, at, about, text, is_taken_back, is_edit }])
     }
 
     /// What somebody attached, or took back, means.
@@ -136,7 +141,8 @@ impl Pep {
         let reactions: Vec<&str> = attached.reactions.iter().map(|reaction| &**reaction).collect();
         let text = (!reactions.is_empty()).then(|| reactions.join(" ").chars().take(TEXT_CHARS).collect());
         let about = Some(Place { service: home.clone(), node, item: Some(item) });
-        Ok(vec![Happening { act: Act::Like, whom, person, at: None, about, text, is_taken_back }])
+        let (at, is_edit) = (None, false);
+        Ok(vec![Happening { act: Act::Like, whom, person, at, about, text, is_taken_back, is_edit }])
     }
 
     /// What an entry means that goes.
@@ -144,7 +150,7 @@ impl Pep {
         let Some(item) = self.item_of(home, node, id).await? else { return Ok(Vec::new()) };
         let place = Place { service: home.clone(), node: node.into(), item: Some(id.into()) };
         let person = item.publisher.clone();
-        self.writer(Entry { place, payload: &item.payload, person, is_taken_back: true }).await
+        self.writer(Entry { place, payload: &item.payload, person, is_taken_back: true, is_edit: false }).await
     }
 
     /// What is published means, now that it is.
@@ -153,7 +159,7 @@ impl Pep {
         home: &BareJid,
         caller: &Caller,
         posted: &Posted,
-        id: Option<&str>,
+        (id, is_edit): (Option<&str>, bool),
     ) -> Result<Vec<Happening>, Fault> {
         let Posted { node, payload } = posted;
         let person = caller.bare.clone();
@@ -161,7 +167,7 @@ impl Pep {
             return self.liker(home, node, person, &Attached::stored(payload)).await;
         }
         let place = Place { service: home.clone(), node: Box::from(&**node), item: id.map(Box::from) };
-        self.writer(Entry { place, payload, person, is_taken_back: false }).await
+        self.writer(Entry { place, payload, person, is_taken_back: false, is_edit }).await
     }
 
     async fn writer(&self, entry: Entry<'_>) -> Result<Vec<Happening>, Fault> {
@@ -195,11 +201,17 @@ impl Pep {
     }
 
     /// The change was made, and its caller was answered: whom it concerns is told, unless they block who made it or may not
-    /// see it. `id` is that of the item it published.
-    pub(super) async fn tell_happenings(&self, home: &BareJid, caller: &Caller, coming: Coming, id: Option<&str>) {
+    /// see it. `published` is the id of the item it published, and whether that is another version of it.
+    pub(super) async fn tell_happenings(
+        &self,
+        home: &BareJid,
+        caller: &Caller,
+        coming: Coming,
+        published: (Option<&str>, bool),
+    ) {
         let found = match coming {
             Coming::Found(found) => Ok(found),
-            Coming::Posted(posted) => self.posted(home, caller, &posted, id).await,
+            Coming::Posted(posted) => self.posted(home, caller, &posted, published).await,
         };
         let found = found.unwrap_or_else(|error| {
             tracing::error!(%error, %home, "whom a change concerns cannot be found out");
@@ -253,14 +265,77 @@ pub(in crate::extensions) async fn tell(router: &Router, happening: &Happening) 
     }
 }
 
-/// What an item that a service elsewhere sent to `account` means to it.
-pub(in crate::extensions) fn arrival(account: &BareJid, home: &BareJid, node: &str, item: &Item) -> Option<Happening> {
-    if !is_listened_to(node) || item.publisher == *account {
-        return None;
+/// An item that a service elsewhere sent, as far as it means something to accounts here.
+///
+/// Who published it is what its service says. A service speaks for its own server: in the node of an account only another
+/// account of that server is believed, and whatever else is said there its owner answers for.
+pub(in crate::extensions) struct Arrival {
+    item: Arc<Item>,
+    place: Place,
+    person: BareJid,
+    concerns: Vec<Concern>,
+}
+
+impl Arrival {
+    /// Reads what an item says, if it concerns anybody.
+    pub(in crate::extensions) fn read(home: &BareJid, node: &str, item: &Arc<Item>) -> Option<Self> {
+        if !is_listened_to(node) {
+            return None;
+        }
+        let concerns = concerned(&item.payload);
+        let is_believed = home.localpart().is_none() || item.publisher.domain() == home.domain();
+        let person = if is_believed { &item.publisher } else { home }.clone();
+        let place = Place { service: home.clone(), node: node.into(), item: Some(item.id.clone()) };
+        (!concerns.is_empty()).then(|| Self { item: Arc::clone(item), place, person, concerns })
     }
-    let concern = concerned(&item.payload).into_iter().find(|concern| concern.whom == *account)?;
-    let place = Place { service: home.clone(), node: node.into(), item: Some(item.id.clone()) };
-    let person = item.publisher.clone();
-    let entry = Entry { place, payload: &item.payload, person, is_taken_back: false };
-    Some(entry.happening(act_of(concern.how), account.clone(), concern.what))
+
+    /// What it means to an account.
+    pub(in crate::extensions) fn to(&self, account: &BareJid) -> Option<Happening> {
+        let concern = self.concerns.iter().find(|concern| concern.whom == *account && self.person != *account)?;
+        let entry = Entry {
+            place: self.place.clone(),
+            payload: &self.item.payload,
+            person: self.person.clone(),
+            is_taken_back: false,
+            is_edit: self.item.published != self.item.updated,
+        };
+        Some(entry.happening(act_of(concern.how), account.clone(), concern.what.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use pubsub::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_service_elsewhere_speaks_for_its_own() {
+        let account = BareJid::new("romeo@here.example").unwrap();
+        for (home, publisher, person) in [
+            ("juliet@there.example", "juliet@there.example", Some("juliet@there.example")),
+            ("juliet@there.example", "nurse@there.example", Some("nurse@there.example")),
+            ("juliet@there.example", "admin@here.example", Some("juliet@there.example")),
+            ("juliet@there.example", "romeo@here.example", Some("juliet@there.example")),
+            ("pubsub.there.example", "nurse@elsewhere.example", Some("nurse@elsewhere.example")),
+            ("pubsub.there.example", "romeo@here.example", None),
+        ] {
+            let payload = "<entry xmlns='http://www.w3.org/2005/Atom'><link rel='mentioned' \
+                           href='xmpp:romeo@here.example'/></entry>";
+            let item = Item {
+                sequence: 1,
+                id: "1".into(),
+                publisher: BareJid::new(publisher).unwrap(),
+                published: Timestamp(1),
+                updated: Timestamp(1),
+                payload: payload.into(),
+            };
+            let arrival = Arrival::read(&BareJid::new(home).unwrap(), ns::MICROBLOG, &Arc::new(item)).unwrap();
+            let told = arrival.to(&account).map(|happening| happening.person.to_string());
+            assert_eq!(told.as_deref(), person, "{publisher} in {home}");
+            assert_eq!(arrival.to(&BareJid::new("benvolio@here.example").unwrap()), None);
+        }
+    }
 }

@@ -163,7 +163,7 @@ impl Pep {
         let reply = changed.reply.clone();
         self.note_public(home, &caller, &request, &reply, is_public).await;
         changed.tell();
-        self.tell_happenings(home, &caller, happenings, None).await;
+        self.tell_happenings(home, &caller, happenings, (None, false)).await;
         Ok(reply)
     }
 

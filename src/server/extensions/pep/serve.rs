@@ -53,8 +53,8 @@ impl From<Failure> for StanzaError {
 /// What came of a change.
 pub(super) struct Changed {
     pub(super) reply: pubsub::Reply,
-    /// Whether an item was published whose id nothing had; not always known.
-    pub(super) is_new: bool,
+    /// Whether the item that was published is a new one, and not another version of one; `None` where that is not known.
+    pub(super) is_new: Option<bool>,
     /// Tells the fan-out that it may begin; absent when there is nothing to tell.
     pub(super) go: Option<oneshot::Sender<bool>>,
     /// The same for each node that changed, where several did.
@@ -74,7 +74,7 @@ pub(super) struct Made {
 impl Changed {
     /// One node changed.
     pub(super) fn one(reply: pubsub::Reply, go: Option<oneshot::Sender<bool>>) -> Self {
-        Self { reply, is_new: false, go, goes: Vec::new(), after: None }
+        Self { reply, is_new: None, go, goes: Vec::new(), after: None }
     }
 
     /// It is durable: those who should hear of it do.
@@ -144,7 +144,8 @@ impl Pep {
             }
             let (reply, is_new) = (changed.reply.clone(), changed.is_new);
             let answer = self.answer_change(&asked, changed, namespace).await;
-            self.tell_happenings(&asked.to, &caller, happenings, published(&reply)).await;
+            let is_edit = is_new == Some(false);
+            self.tell_happenings(&asked.to, &caller, happenings, (published(&reply), is_edit)).await;
             self.settle_tags(&asked.to, tagging, &reply, is_new).await;
             return answer;
         }
@@ -249,13 +250,17 @@ impl Pep {
         Err(Fault::new("a node was changed by somebody else again and again").into())
     }
 
-    /// Publishes in a node of `account` what its own `publisher` asked for in another way. Durable when it resolves.
+    /// Publishes in a node of `account` what its own `publisher` asked for in another way, if there still is such an
+    /// account. Durable when it resolves.
     pub(in crate::extensions) async fn publish_own(
         &self,
         account: &BareJid,
         publisher: &xmpp::Jid,
         request: Request,
     ) -> Result<(), Failure> {
+        if !self.accounts.exists(account).await? {
+            return Err(Refusal::ItemNotFound.into());
+        }
         self.do_change(account, &Caller::new(publisher.clone()), request).await
     }
 
@@ -339,7 +344,7 @@ impl Pep {
         };
         drop(turnstile);
         let is_put = changes.iter().any(|change| matches!(change, Change::PutItem(_)));
-        let is_new = is_put && !changes.iter().any(|change| matches!(change, Change::DropItem { .. }));
+        let is_new = is_put.then(|| !changes.iter().any(|change| matches!(change, Change::DropItem { .. })));
         Ok(Some((receipt, Changed { is_new, ..Changed::one(reply, go) })))
     }
 

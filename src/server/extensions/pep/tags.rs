@@ -174,9 +174,15 @@ impl Pep {
     }
 
     /// The change was made: what is listed follows. `is_new` says that what it published was never there before.
-    pub(super) async fn settle_tags(&self, home: &BareJid, tagging: Option<Tagging>, reply: &Reply, is_new: bool) {
+    pub(super) async fn settle_tags(
+        &self,
+        home: &BareJid,
+        tagging: Option<Tagging>,
+        reply: &Reply,
+        is_new: Option<bool>,
+    ) {
         let Some(Tagging { node, item, may_bear }) = tagging else { return };
-        if is_new && !may_bear {
+        if is_new == Some(true) && !may_bear {
             // Almost every post: it is in no list, and comes into none.
             return;
         }

@@ -177,7 +177,7 @@ impl Actor<'_> {
         .await
     }
 
-    pub(super) async fn post(&self, id: &str, title: &str) -> String {
+    pub(in crate::extensions) async fn post(&self, id: &str, title: &str) -> String {
         let to = self.session.jid.bare().to_string();
         self.set(
             &to,

@@ -22,7 +22,7 @@ use super::answers::{Answer, Pair};
 use super::copies::{Entered, Sent};
 use super::gaps::Wanted;
 use crate::extension::{BoxFuture, Events, fault};
-use crate::extensions::pep::happenings;
+use crate::extensions::pep::happenings::{self, Arrival};
 use crate::fanout::from_account;
 use crate::runtime::start;
 use crate::tables::nodes::{Entry, Follow};
@@ -33,6 +33,9 @@ const ITEMS_MAX: usize = 100;
 const OVERHEARD_MAX: usize = 10_000;
 /// Milliseconds until an answer is not waited for any more.
 const OVERHEARD_MILLIS: u64 = 120_000;
+
+/// What items mean, by their positions.
+pub(super) type Arrivals = HashMap<u64, Option<Arrival>>;
 
 /// Whose answer to whom.
 type Question = (Jid, Jid, Box<str>);
@@ -250,7 +253,7 @@ impl Timeline {
                 }
                 let entered = self.take(account, &entry, sent).await?;
                 self.tell(account, &entry, &entered).await;
-                self.concern(account, &entry, &entered).await;
+                self.concern(account, &entry, &entered, &mut Arrivals::new()).await;
                 if !wanted.is_empty() {
                     self.ask_items(account, home, &node, wanted).await;
                 }
@@ -296,11 +299,14 @@ impl Timeline {
         }
     }
 
-    /// Says what new entries mean to the account: that somebody mentions it, or answers or repeats what it wrote.
-    pub(super) async fn concern(&self, account: &BareJid, entry: &Entry, entered: &[Entered]) {
+    /// Says what new entries mean to the account: that somebody mentions it, or answers or repeats what it wrote. Who calls
+    /// this for several accounts keeps what was `read` for the next.
+    pub(super) async fn concern(&self, account: &BareJid, entry: &Entry, entered: &[Entered], read: &mut Arrivals) {
         let Some(router) = self.feeder().shared().router.upgrade() else { return };
         for one in entered {
-            let Some(happening) = happenings::arrival(account, &entry.home, &entry.name, &one.item) else { continue };
+            let arrival =
+                read.entry(one.item.sequence).or_insert_with(|| Arrival::read(&entry.home, &entry.name, &one.item));
+            let Some(happening) = arrival.as_ref().and_then(|arrival| arrival.to(account)) else { continue };
             match self.blocks.is_blocked(account, &Jid::from(&happening.person)).await {
                 Ok(true) => {}
                 Ok(false) => happenings::tell(&router, &happening).await,
@@ -347,7 +353,7 @@ impl Timeline {
             match self.take(account, &entry, items).await {
                 Ok(entered) => {
                     self.tell(account, &entry, &entered).await;
-                    self.concern(account, &entry, &entered).await;
+                    self.concern(account, &entry, &entered, &mut Arrivals::new()).await;
                 }
                 Err(error) => tracing::error!(%account, %home, %error, "items are not in the timeline"),
             }

@@ -15,6 +15,7 @@ use xmpp::xml::WithAttribute as _;
 use xmpp::{BareJid, Element, Jid, Stanza, ns};
 
 use super::Timeline;
+use super::afar::Arrivals;
 use super::copies::Sent;
 use super::gaps::Wanted;
 use super::walk::{PAGE_ITEMS, Walk, date, request};
@@ -227,10 +228,11 @@ impl Timeline {
     ) -> Result<(), CommitError> {
         let items_max = (ENTRIES_MAX / followers.len().max(1)).max(1);
         found.drain(..found.len().saturating_sub(items_max));
+        let mut read = Arrivals::new();
         for follower in followers {
             let entered = self.take(follower, entry, found.clone()).await?;
             self.tell(follower, entry, &entered).await;
-            self.concern(follower, entry, &entered).await;
+            self.concern(follower, entry, &entered, &mut read).await;
             tokio::task::yield_now().await;
         }
         Ok(())
