@@ -3,6 +3,7 @@
 //! Says which node names mean what, what they are configured as when nobody says otherwise, what an item of a feed
 //! must be, and what an entry says in a line of plain text.
 
+use memchr::{memchr, memmem};
 use xmpp::{Element, ns};
 
 use crate::config::{AccessModel, Bound, ItemReply, NodeConfig, PublishModel, SendLast};
@@ -97,6 +98,17 @@ pub fn summary(payload: &[u8], chars_max: usize) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
+/// When an entry was last changed, or else published, as it says it. The entry is not opened.
+#[must_use]
+pub fn date(payload: &[u8]) -> Option<&str> {
+    let of = |name: &[u8]| {
+        let rest = payload.get(memmem::find(payload, name)? + name.len()..)?;
+        let text = rest.get(..memchr(b'<', rest)?)?.trim_ascii();
+        std::str::from_utf8(text).ok().filter(|date| !date.is_empty() && date.len() <= 40)
+    };
+    of(b"<updated>").or_else(|| of(b"<published>"))
+}
+
 /// The text of an element and of everything in it, in order.
 pub(super) fn collect_text(element: &Element, out: &mut String, bytes_max: usize) {
     for node in element.nodes() {
@@ -115,7 +127,7 @@ pub(super) fn collect_text(element: &Element, out: &mut String, bytes_max: usize
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-    use super::{default_config, is_feed, summary, takes_payload};
+    use super::{date, default_config, is_feed, summary, takes_payload};
     use crate::config::{AccessModel, Bound, NodeConfig, PublishModel, SendLast};
 
     #[test]
@@ -157,6 +169,20 @@ mod tests {
         assert!(!takes_payload("urn:xmpp:microblog:0", "entry", "urn:other"));
         assert!(!takes_payload("urn:xmpp:microblog:0:comments/x", "tune", "http://jabber.org/protocol/tune"));
         assert!(takes_payload("http://jabber.org/protocol/tune", "tune", "http://jabber.org/protocol/tune"));
+    }
+
+    #[test]
+    fn an_entry_says_when_it_was_changed() {
+        for (entry, said) in [
+            ("<entry><published>a</published><updated> b </updated></entry>", Some("b")),
+            ("<entry><published>a</published><updated/></entry>", Some("a")),
+            ("<entry><published>a</published><updated> </updated></entry>", Some("a")),
+            ("<entry><updated>", None),
+            ("", None),
+        ] {
+            assert_eq!(date(entry.as_bytes()), said, "{entry}");
+        }
+        assert_eq!(date(format!("<updated>{}</updated>", "1".repeat(41)).as_bytes()), None);
     }
 
     #[test]

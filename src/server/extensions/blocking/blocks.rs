@@ -1,12 +1,13 @@
 //! Who blocks whom: the blocklists in memory, and the one question everybody has.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use store::{CommitError, Fault};
 use xmpp::{BareJid, Jid};
 
 use crate::extension::{Kit, Pending};
+use crate::router::Router;
 use crate::tables::blocklist::Blocklists;
 use crate::tables::cache::{Cache, Weight};
 
@@ -58,9 +59,19 @@ pub fn is_exempt(account: &str, other: &Jid) -> bool {
         || (other.localpart().is_none() && account.rsplit_once('@').is_some_and(|(_, domain)| domain == other.domain()))
 }
 
+/// Who of two blocks the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apart {
+    /// The first.
+    Itself,
+    /// The second.
+    Other,
+}
+
 /// The blocklists.
 #[expect(missing_debug_implementations, reason = "nobody prints blocklists")]
 pub struct Blocks {
+    router: Weak<Router>,
     cache: Cache<Blocklist>,
     table: Blocklists,
 }
@@ -69,9 +80,11 @@ impl Blocks {
     /// The blocklists in the kit's store.
     #[must_use]
     pub fn new(kit: &Kit) -> Arc<Self> {
-        let online = Arc::downgrade(&kit.router);
+        let router = Arc::downgrade(&kit.router);
+        let online = Weak::clone(&router);
         let is_online = move |account: &str| online.upgrade().is_some_and(|router| router.sessions.any(account));
-        Arc::new(Self { cache: Cache::new(ADDRESSES_MAX, is_online), table: Blocklists::new(Arc::clone(&kit.store)) })
+        let table = Blocklists::new(Arc::clone(&kit.store));
+        Arc::new(Self { router, cache: Cache::new(ADDRESSES_MAX, is_online), table })
     }
 
     /// The blocklist of `account`.
@@ -103,6 +116,30 @@ impl Blocks {
     pub fn is_blocked_at_hand(&self, owner: &str, other: &Jid) -> Option<bool> {
         let list = self.cache.get(owner)?;
         Some(list.blocks(other) && !is_exempt(owner, other))
+    }
+
+    /// Whether one of two blocks the other, as far as they are accounts here, and which.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn apart(self: &Arc<Self>, one: &BareJid, other: &BareJid) -> Result<Option<Apart>, Fault> {
+        let Some(router) = self.router.upgrade().filter(|_| one != other) else { return Ok(None) };
+        let is_here = |jid: &BareJid| jid.localpart().is_some() && router.serves(jid.domain());
+        if is_here(one) && self.is_blocked(one, &Jid::from(other)).await? {
+            return Ok(Some(Apart::Itself));
+        }
+        if is_here(other) && self.is_blocked(other, &Jid::from(one)).await? {
+            return Ok(Some(Apart::Other));
+        }
+        Ok(None)
+    }
+
+    /// Whether one of two blocks the other, as far as they are accounts here.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn are_apart(self: &Arc<Self>, one: &BareJid, other: &BareJid) -> Result<bool, Fault> {
+        Ok(self.apart(one, other).await?.is_some())
     }
 
     /// Adds and removes addresses. Resolves when that is durable, with what was not there before or is not now.

@@ -5,47 +5,15 @@ use std::sync::Arc;
 
 use pubsub::{Home, Item, Refusal, Request};
 use store::Fault;
-use xmpp::{BareJid, Jid, StanzaError};
+use xmpp::{BareJid, StanzaError};
 
 use super::{Pep, home_of};
 use crate::extension::fault;
 use crate::extensions::blocking::blocked;
+use crate::extensions::blocking::blocks::Apart;
 use crate::tables::nodes::Held;
 
-/// Who of two blocks the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Apart {
-    /// The first.
-    Itself,
-    /// The second.
-    Other,
-}
-
 impl Pep {
-    /// Whether one of two blocks the other, as far as they are accounts here.
-    async fn apart(&self, one: &BareJid, other: &BareJid) -> Result<Option<Apart>, Fault> {
-        if one == other {
-            return Ok(None);
-        }
-        let blocks = self.timeline.blocks();
-        let is_here = |jid: &BareJid| jid.localpart().is_some() && self.serves(jid);
-        if is_here(one) && blocks.is_blocked(one, &Jid::from(other)).await? {
-            return Ok(Some(Apart::Itself));
-        }
-        if is_here(other) && blocks.is_blocked(other, &Jid::from(one)).await? {
-            return Ok(Some(Apart::Other));
-        }
-        Ok(None)
-    }
-
-    /// Whether one of two blocks the other.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub(super) async fn are_apart(&self, one: &BareJid, other: &BareJid) -> Result<bool, Fault> {
-        Ok(self.apart(one, other).await?.is_some())
-    }
-
     /// Refuses `caller` what is asked of a node of somebody whom it blocks, or who blocks it, as if it were asked of
     /// their account. Gives back the node if that is not the caller's home and it was looked up: to find out whose it
     /// is, or for who asks next what a guest may publish there.
@@ -67,7 +35,7 @@ impl Pep {
             (Home::Service, Some(held)) => &held.node.creator,
             (Home::Service, None) => return Ok(None),
         };
-        match self.apart(caller, whose).await.map_err(|error| fault("blocklists", &error))? {
+        match self.timeline.blocks().apart(caller, whose).await.map_err(|error| fault("blocklists", &error))? {
             None => Ok(held),
             Some(Apart::Itself) => Err(blocked()),
             Some(Apart::Other) if home == whose => Err(StanzaError::service_unavailable()),
@@ -90,7 +58,7 @@ impl Pep {
                 let is_apart = match known.iter().find(|(jid, _)| jid == publisher) {
                     Some((_, is_apart)) => *is_apart,
                     None => {
-                        let is_apart = self.are_apart(reader, publisher).await?;
+                        let is_apart = self.timeline.blocks().are_apart(reader, publisher).await?;
                         known.push((publisher.clone(), is_apart));
                         is_apart
                     }

@@ -12,13 +12,15 @@ use xmpp::{BareJid, Element, StanzaError, ns};
 
 use super::Pep;
 use crate::extension::fault;
+use crate::tables::nodes::Held;
 
 /// Feeds in one answer, give or take those of one account.
 const FEEDS_MAX: usize = 100;
 /// Feeds of one account.
 const FEEDS_OF_ONE_MAX: usize = 10;
-/// Nodes of one account that are looked at.
+/// Nodes of one account that are looked at, and of all together for one answer.
 const NODES_MAX: usize = 500;
+const NODES_READ_MAX: usize = 2_000;
 /// Accounts looked at for one answer.
 const ACCOUNTS_MAX: usize = 500;
 
@@ -50,17 +52,21 @@ impl Pep {
         };
         let size = query.size(FEEDS_MAX);
         let (mut items, mut first, mut seen, mut is_over) = (Vec::new(), None, 0, false);
-        while items.len() < size && seen < ACCOUNTS_MAX && !is_over {
+        let mut left = NODES_READ_MAX;
+        while items.len() < size && seen < ACCOUNTS_MAX && left >= NODES_MAX && !is_over {
             let (page, is_complete) = self.directory.page(host, after.as_ref(), 50).await.map_err(broken)?;
             is_over = is_complete;
             for (account, entry) in page {
-                if items.len() >= size {
+                if items.len() >= size || left < NODES_MAX {
                     is_over = false;
                     break;
                 }
                 seen += 1;
-                if entry.has_feeds && !self.are_apart(&caller.bare, &account).await.map_err(broken)? {
-                    items.extend(self.feeds_of(&account).await.map_err(broken)?);
+                let blocks = self.timeline.blocks();
+                if entry.has_feeds && !blocks.are_apart(&caller.bare, &account).await.map_err(broken)? {
+                    let nodes = self.listed_nodes(&account, None, NODES_MAX).await.map_err(broken)?;
+                    left = left.saturating_sub(nodes.len());
+                    items.extend(feeds_of(&account, &nodes));
                 }
                 first.get_or_insert_with(|| account.to_string());
                 after = Some(account);
@@ -72,21 +78,78 @@ impl Pep {
         }
         Ok(items)
     }
+}
 
-    async fn feeds_of(&self, account: &BareJid) -> Result<Vec<Element>, store::Fault> {
-        let nodes = self.listed_nodes(account, None, NODES_MAX).await?;
-        let open = nodes.iter().filter(|held| {
-            let name = &held.node.name;
-            let is_listed = is_feed(name) && !is_comments(name) && &**name != ns::PUBSUB_SUBSCRIPTION;
-            is_listed && held.node.config.access_model == AccessModel::Open
-        });
-        let items = open.take(FEEDS_OF_ONE_MAX).map(|held| {
-            Element::builder("item", ns::DISCO_ITEMS)
-                .attribute("jid", account.as_str())
-                .attribute("node", &*held.node.name)
-                .attribute("name", held.node.config.title.as_deref().unwrap_or(account.as_str()))
-                .build()
-        });
-        Ok(items.collect())
+/// The feeds among an account's nodes.
+fn feeds_of(account: &BareJid, nodes: &[Held]) -> impl Iterator<Item = Element> {
+    let open = nodes.iter().filter(|held| {
+        let name = &held.node.name;
+        let is_listed = is_feed(name) && !is_comments(name) && &**name != ns::PUBSUB_SUBSCRIPTION;
+        is_listed && held.node.config.access_model == AccessModel::Open
+    });
+    open.take(FEEDS_OF_ONE_MAX).map(|held| {
+        Element::builder("item", ns::DISCO_ITEMS)
+            .attribute("jid", account.as_str())
+            .attribute("node", &*held.node.name)
+            .attribute("name", held.node.config.title.as_deref().unwrap_or(account.as_str()))
+            .build()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use std::sync::Arc;
+
+    use store::{Memory, Store};
+    use xmpp::limits::Limits;
+    use xmpp::{BareJid, Jid, Stanza, ns};
+
+    use crate::extension::Caller;
+    use crate::extensions::pep::tests::Stage;
+    use crate::tables::directory::{Directory, Entry};
+
+    #[tokio::test]
+    async fn who_has_many_nodes_costs_no_more_than_a_page() {
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let stage = Stage::over(Arc::clone(&store)).await;
+        let directory = Directory::new(store);
+        for at in 0..6 {
+            let account = format!("a{at}@example.com");
+            let entry = Entry { has_feeds: true, ..Entry::default() };
+            directory.put(&BareJid::new(&account).unwrap(), &entry).await.unwrap();
+            for node in 0..500 {
+                let node = format!("urn:xmpp:pubsub-social-feed:{node:03}");
+                let options = "<configure><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+                    <value>http://jabber.org/protocol/pubsub#node_config</value></field>\
+                    <field var='pubsub#access_model'><value>open</value></field></x></configure>";
+                let text = format!(
+                    "<iq type='set' id='x' from='{account}' to='{account}'><pubsub xmlns='{}'><create node='{node}'/>\
+                     {options}</pubsub></iq>",
+                    ns::PUBSUB
+                );
+                let caller = Caller { jid: Jid::new(&account).unwrap(), session: None };
+                stage.router.route(caller, Stanza::parse(text.into(), &Limits::server()).unwrap()).await;
+            }
+        }
+        let romeo = stage.log_in("romeo@example.net/orchard", &[]).await;
+        let (mut after, mut pages) = (String::new(), Vec::new());
+        loop {
+            let answer = romeo
+                .ask(&format!(
+                    "<iq type='get' id='d' to='pubsub.example.com'><query xmlns='{}' node='{}'>\
+                     <set xmlns='{}'><max>100</max>{after}</set></query></iq>",
+                    ns::DISCO_ITEMS,
+                    ns::DIRECTORY,
+                    ns::RSM
+                ))
+                .await;
+            let found = answer.matches("<item ").count();
+            let Some(last) = answer.split("<last>").nth(1).filter(|_| found > 0) else { break };
+            pages.push(found);
+            after = format!("<after>{}</after>", last.split('<').next().unwrap());
+        }
+        assert_eq!(pages, [40, 20]);
     }
 }

@@ -230,7 +230,7 @@ impl Pep {
     async fn may_concern(&self, happening: &Happening) -> Result<bool, Fault> {
         let Happening { whom, person, at, .. } = happening;
         // What they made may be there longer than they are.
-        if self.are_apart(whom, person).await? || !self.accounts.exists(whom).await? {
+        if self.timeline.blocks().are_apart(whom, person).await? || !self.accounts.exists(whom).await? {
             return Ok(false);
         }
         match at {

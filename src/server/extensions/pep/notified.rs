@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pubsub::profile::NOTIFICATIONS_MAX;
 use pubsub::profile::attachments::{Attached, Summary, node_of, summary_of};
+use pubsub::profile::microblog::date;
 use pubsub::profile::uri::Place;
 use pubsub::{Caller, Item, Refusal, Request, Timestamp};
 use store::Fault;
@@ -95,10 +96,5 @@ impl Pep {
 
 /// When an entry says that it was changed last, which is what clients say that they have read.
 fn updated(item: &Item) -> Timestamp {
-    let said = memchr::memmem::find(&item.payload, b"<updated>").and_then(|at| {
-        let rest = item.payload.get(at + "<updated>".len()..)?;
-        let text = rest.split(|byte| *byte == b'<').next()?;
-        Timestamp::parse(std::str::from_utf8(text).ok()?)
-    });
-    said.unwrap_or(item.updated)
+    date(&item.payload).and_then(Timestamp::parse).unwrap_or(item.updated)
 }

@@ -67,7 +67,7 @@ pub(super) struct Changed {
 #[must_use = "what is listed under hashtags is behind"]
 pub(super) struct Made {
     reply: pubsub::Reply,
-    is_new: bool,
+    is_new: Option<bool>,
     tagging: Option<Tagging>,
 }
 

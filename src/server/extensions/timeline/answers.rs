@@ -19,7 +19,10 @@ pub(super) struct Answer {
     pub(super) items: Vec<Sent>,
 }
 
-/// Answers that wait for those before them: no more than there are questions. Who is in the map is being taken.
+/// Answers of one pair that wait. Further ones are left out: the node is asked again what it has, sooner or later.
+const WAITING_MAX: usize = 32;
+
+/// Answers that wait for those before them. Who is in the map is being taken.
 #[derive(Default)]
 pub(super) struct Answers(Mutex<HashMap<Pair, VecDeque<Answer>>>);
 
@@ -32,7 +35,9 @@ impl Answers {
     pub(super) fn put(&self, pair: &Pair, answer: Answer) -> bool {
         let mut inner = self.inner();
         if let Some(waiting) = inner.get_mut(pair) {
-            waiting.push_back(answer);
+            if waiting.len() < WAITING_MAX {
+                waiting.push_back(answer);
+            }
             return false;
         }
         inner.insert(pair.clone(), VecDeque::from([answer]));
@@ -71,5 +76,13 @@ mod tests {
         assert_eq!((next(&one).as_deref(), next(&one).as_deref(), next(&one)), (Some("2"), Some("3"), None));
         assert!(put(&one, "4"), "who took them has gone");
         assert_eq!(next(&other).as_deref(), Some("x"));
+        for number in 0..100 {
+            assert!(!put(&one, &number.to_string()));
+        }
+        let mut left = Vec::new();
+        while let Some(node) = next(&one) {
+            left.push(node);
+        }
+        assert_eq!((left.len(), left.last().map(String::as_str)), (WAITING_MAX, Some("30")));
     }
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use pubsub::SubscriptionState;
+use pubsub::profile::microblog::date;
 use pubsub::wire::event::parse_items;
 use store::{Batch, CommitError};
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ use super::Timeline;
 use super::afar::Arrivals;
 use super::copies::Sent;
 use super::gaps::Wanted;
-use super::walk::{PAGE_ITEMS, Walk, date, request};
+use super::walk::{PAGE_ITEMS, Walk, request};
 use crate::tables::nodes::{Entry, Held};
 use crate::tables::timeline::{Asked, Timelines};
 

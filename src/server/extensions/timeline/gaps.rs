@@ -39,6 +39,12 @@ const READ_AFTER: u64 = 2 * HOUR;
 /// Milliseconds between two looks at what one reader follows.
 const READER_AFTER: u64 = 10 * MINUTE;
 
+/// The home and the name of a node.
+type Cursor = (Box<str>, Box<str>);
+
+/// The home and the name of a node, and when it was asked.
+type Row = (Box<str>, Box<str>, Asked);
+
 /// A node elsewhere that is to be asked.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -66,7 +72,7 @@ struct Inner {
     /// When an account was last found to follow as many nodes as it may.
     full: HashMap<Box<str>, u64>,
     /// Where the round goes on.
-    cursor: Option<(Box<str>, Box<str>)>,
+    cursor: Option<Cursor>,
 }
 
 impl Inner {
@@ -149,6 +155,31 @@ fn backoff(failures: u64) -> u64 {
     (BACKOFF << doubled).min(24 * HOUR)
 }
 
+/// What is due among the next rows, no more than there is `room` for, and where the next round goes on: at the end it
+/// begins anew.
+fn take_up(
+    from: Option<Cursor>,
+    (rows, is_complete): (Vec<Row>, bool),
+    room: usize,
+    is_due: impl Fn(&str, &Asked) -> bool,
+) -> (Vec<(BareJid, Box<str>)>, Option<Cursor>) {
+    let (mut due, mut last, count) = (Vec::new(), from, rows.len());
+    let mut seen = 0;
+    for (home, name, asked) in rows {
+        if due.len() >= room {
+            break;
+        }
+        seen += 1;
+        if is_due(&home, &asked)
+            && let Ok(jid) = BareJid::new(&home)
+        {
+            due.push((jid, name.clone()));
+        }
+        last = Some((home, name));
+    }
+    (due, last.filter(|_| !is_complete || seen < count))
+}
+
 impl Timeline {
     /// Has a node elsewhere asked, unless it waits for that already.
     pub(super) fn want(&self, wanted: Wanted) {
@@ -210,28 +241,19 @@ impl Timeline {
     pub(super) async fn seek(&self) -> Result<(), Fault> {
         let shared = self.feeder().shared();
         let now = shared.now();
-        let mut left = PER_MINUTE_MAX.min(WAITING_MAX.saturating_sub(self.gaps.inner().waiting.len()));
-        let cursor = self.gaps.inner().cursor.take();
+        let (cursor, waiting) = {
+            let inner = self.gaps.inner();
+            (inner.cursor.clone(), inner.waiting.len())
+        };
+        let room = PER_MINUTE_MAX.min(WAITING_MAX.saturating_sub(waiting));
         let after = cursor.as_ref().map(|(home, name)| (&**home, &**name));
-        let (rows, is_complete) = shared.timelines.asked_page(after, ROWS_PER_MINUTE).await?;
-        let mut last = None;
-        let is_whole = rows.len();
-        let mut looked_at = 0;
-        for (home, name, asked) in rows {
-            if left == 0 {
-                break;
-            }
-            looked_at += 1;
-            if self.is_due(&home, &asked, now, false)
-                && let Ok(jid) = BareJid::new(&home)
-            {
-                left -= 1;
-                self.want(Wanted { home: jid, name: name.clone(), newcomers: Vec::new(), reader: None });
-            }
-            last = Some((home, name));
+        let rows = shared.timelines.asked_page(after, ROWS_PER_MINUTE).await?;
+        let is_due = |home: &str, asked: &Asked| self.is_due(home, asked, now, false);
+        let (due, cursor) = take_up(cursor, rows, room, is_due);
+        for (home, name) in due {
+            self.want(Wanted { home, name, newcomers: Vec::new(), reader: None });
         }
-        // At the end it begins anew.
-        self.gaps.inner().cursor = last.filter(|_| !is_complete || looked_at < is_whole);
+        self.gaps.inner().cursor = cursor;
         Ok(())
     }
 
@@ -268,7 +290,24 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn a_round_goes_on_where_it_ended_and_begins_anew_at_the_end() {
+        let row = |number: usize| (format!("a{number}@x.example").into(), Box::from("blog"), Asked::default());
+        let round = |count: usize, is_complete, room, is_due: bool| {
+            let rows = ((0..count).map(row).collect(), is_complete);
+            let (due, cursor) = take_up(Some(("before".into(), "blog".into())), rows, room, |_, _| is_due);
+            (due.len(), cursor.map(|(home, _)| home.to_string()))
+        };
+        assert_eq!(round(10, true, 3, true), (3, Some("a2@x.example".to_owned())), "the rest is for the next");
+        assert_eq!(round(10, true, 10, true), (10, None), "all were seen");
+        assert_eq!(round(10, true, 3, false), (0, None));
+        assert_eq!(round(10, false, 20, false), (0, Some("a9@x.example".to_owned())), "there are more");
+        assert_eq!(round(10, true, 0, true), (0, Some("before".to_owned())), "nothing had room");
+        assert_eq!(round(0, true, 3, true), (0, None));
+    }
 
     #[test]
     fn who_fails_is_asked_later_and_later() {

@@ -220,7 +220,7 @@ impl Timeline {
         if is_account && self.blocks.is_blocked(home, &Jid::from(account)).await? {
             return Ok(false);
         }
-        if !is_account && self.are_apart(account, &held.node.creator).await? {
+        if !is_account && self.blocks.are_apart(account, &held.node.creator).await? {
             return Ok(false);
         }
         let kind = if is_account { Home::Account } else { Home::Service };
@@ -233,17 +233,6 @@ impl Timeline {
         // It is subscribed, or we would not be here.
         let standing = Standing { affiliation, is_subscribed: true, relation: &relation };
         Ok(may_be_notified(&held.node.config, &standing) && nodes.lets_pass(home, held, account, &relation).await?)
-    }
-
-    /// Whether the account blocks who published something, or is blocked by them.
-    async fn are_apart(&self, account: &BareJid, publisher: &BareJid) -> Result<bool, Fault> {
-        if account == publisher {
-            return Ok(false);
-        }
-        let router = self.feeder().shared().router.upgrade();
-        let is_here = publisher.localpart().is_some() && router.is_some_and(|router| router.serves(publisher.domain()));
-        Ok(self.blocks.is_blocked(account, &Jid::from(publisher)).await?
-            || is_here && self.blocks.is_blocked(publisher, &Jid::from(account)).await?)
     }
 
     /// What an entry shows, if it shows anything.
@@ -261,7 +250,7 @@ impl Timeline {
         let Some(Readable { entry, held }) = self.open(account, source).await? else { return Ok(None) };
         let item = self.feeder().shared().nodes.item_at(&entry, &held, place.sequence).await?;
         let Some(item) = item.filter(|item| !item.is_expired(&held.node.config, now)) else { return Ok(None) };
-        if item.publisher != entry.home && self.are_apart(account, &item.publisher).await? {
+        if item.publisher != entry.home && self.blocks.are_apart(account, &item.publisher).await? {
             return Ok(None);
         }
         Ok(Some(Shown { place, entry, held, item }))

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use pubsub::profile::microblog::date;
 use pubsub::wire::event::ToldItem;
 use sha1::{Digest as _, Sha1};
 use xmpp::xml::WithAttribute as _;
@@ -54,18 +55,6 @@ pub(super) fn mark(id: &str, payload: &[u8]) -> u64 {
         sha.update(part);
     }
     sha.finalize().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-/// When an Atom entry says it was last changed, as it says it.
-pub(super) fn date(payload: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(payload).ok()?;
-    let of = |name: &str| {
-        let from = text.find(name)? + name.len();
-        let rest = text.get(from..)?;
-        let date = rest.get(..rest.find('<')?)?.trim();
-        (!date.is_empty() && date.len() <= 40).then_some(date)
-    };
-    of("<updated>").or_else(|| of("<published>"))
 }
 
 impl Walk {
