@@ -296,9 +296,15 @@ async fn a_bot_reads_the_list_and_changes_nothing() {
 
 /// Logs in with EXTERNAL by SASL2, asking for a token and for what is said. What was answered is given back.
 async fn external2(actor: &mut Actor, beside: &str) -> String {
+    let answer = authenticate2(actor, beside).await;
+    assert!(answer.contains("<success"), "{answer}");
+    answer
+}
+
+async fn authenticate2(actor: &mut Actor, beside: &str) -> String {
     actor.write(HEADER.as_bytes()).await.unwrap();
     actor.features().await.unwrap();
-    let answer = ask(
+    ask(
         actor,
         &format!(
             "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='EXTERNAL'><initial-response>=</initial-response>\
@@ -306,9 +312,7 @@ async fn external2(actor: &mut Actor, beside: &str) -> String {
              <request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-NONE'/></authenticate>"
         ),
     )
-    .await;
-    assert!(answer.contains("<success"), "{answer}");
-    answer
+    .await
 }
 
 fn token_in(success: &str) -> String {
@@ -340,6 +344,29 @@ async fn whoever_is_on_the_way_in_with_a_revoked_certificate_goes_too() {
     }
     assert!(stage.house.router.sessions.of("juliet@localhost").len() <= 1);
     assert!(stage.dial(None).await.log_in_with("juliet", "", &by_token(&token, None)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_certificate_counts_for_no_login_but_the_one_it_brings() {
+    let (trusted, memory) = (authority(), store::Memory::new());
+    let control = memory.control();
+    let stage =
+        Stage::build_on("refused-late", Some(&trusted), World { store: Arc::new(memory), ..World::alone() }).await;
+    stage.house.accounts.create(&BareJid::new("juliet@localhost").unwrap(), "secret", 0).await.unwrap();
+    stage.house.accounts.create(&BareJid::new("romeo@localhost").unwrap(), "secret", 0).await.unwrap();
+    let made = Made::new(&["juliet@localhost/balcony"], Some(&trusted), (2020, 2120));
+    let mut actor = stage.dial(Some(&made)).await;
+    control.break_writes(Some(store::Fault::new("full")));
+    let refused = authenticate2(&mut actor, "").await;
+    assert!(refused.contains("<temporary-auth-failure"), "{refused}");
+    control.break_writes(None);
+    let message = STANDARD.encode("\0romeo\0secret");
+    let answer = ask(&mut actor, &format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{message}</auth>")).await;
+    assert!(answer.contains("<success"), "{answer}");
+    actor.write(HEADER.as_bytes()).await.unwrap();
+    actor.features().await.unwrap();
+    actor.bind(None).await.unwrap();
+    assert!(actor.full_jid.starts_with("romeo@localhost/"), "{}", actor.full_jid);
 }
 
 #[tokio::test]

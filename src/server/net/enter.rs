@@ -43,12 +43,13 @@ pub(super) async fn enter(house: &Arc<House>, wishes: Wishes, certified: Option<
     let certificate = certified.map(|certified| certified.certificate);
     let shown = (proof, certificate.clone());
     let entered = match house.clients.entered(&account, &agent, shown, token, house.clock.now()).await {
-        Ok(entered) => entered,
+        Ok(Ok(entered)) => entered,
+        Ok(Err(failure)) => return Done::refused(failure),
         Err(fault) => return Done::refused(unavailable(&fault)),
     };
     told.token = entered.token;
     let may_manage = certificate.is_none();
-    let known = Known { account, login: Some(Login { client: entered.name, proof, certificate, may_manage }) };
+    let known = Known { account, login: Login { client: entered.name, proof, certificate, may_manage } };
     let mut session = None;
     if let Some((previd, h)) = resume {
         told.resumed = Some(match resume_known(house, &known, (&previd, h)).await {
@@ -83,21 +84,21 @@ async fn bind2(
     id: Option<&str>,
     wish: Bind2,
 ) -> Result<(Arc<Session>, Bound), StanzaError> {
-    let (account, login) = (&known.account, known.login.as_ref());
+    let Known { account, login } = known;
     let tag = wish.tag.as_deref();
     let ending = match id {
         Some(id) => house.clients.resource(account, id, tag.unwrap_or_default()),
         None => house.ids.id(),
     };
     let tagged = tag.and_then(|tag| account.with_resource(&format!("{tag}/{ending}")).ok());
-    let only = login.and_then(|login| login.certificate.as_ref()?.resource.as_deref());
+    let only = login.certificate.as_ref().and_then(|certificate| certificate.resource.as_deref());
     let only = only.map(|only| account.with_resource(only)).transpose();
     let jid: FullJid = match only.map_err(|_| StanzaError::internal_server_error())?.or(tagged) {
         Some(jid) => jid,
         None => account.with_resource(&ending).map_err(|_| StanzaError::internal_server_error())?,
     };
     // The section "Performing the bind": earlier sessions of the same client end, whatever their resource.
-    if let Some(client) = login.and_then(|login| login.client.as_ref()) {
+    if let Some(client) = &login.client {
         let is_earlier = |session: &&Arc<Session>| {
             session.state().login.as_ref().is_some_and(|other| other.client.as_ref() == Some(client))
         };
@@ -109,7 +110,7 @@ async fn bind2(
     // Only this client is given this resource, so whoever has it is an earlier session of it.
     let policy = crate::config::ResourceConflict::Replace;
     let session = house.router.sessions.bind(jid, policy, house.clock.now(), || house.ids.id())?;
-    session.state().login = login.cloned().map(Box::new);
+    session.state().login = Some(Box::new(login.clone()));
     let acks = wish.acks.filter(|_| house.config.c2s.stream_management);
     let acks = acks.map(|(resume, max)| resume::enable(house, &session, resume, max));
     let mut inside: Vec<Bytes> = Vec::new();

@@ -5,14 +5,16 @@
 //! certificate for other purposes logs in as any other does. It is looked at again when it is used.
 
 use rustls_pki_types::CertificateDer;
+use store::Fault;
 use xmpp::sasl::Failure;
 use xmpp::stream::Condition;
+use xmpp::stream::entry::Proof;
 use xmpp::{BareJid, Jid};
 
 use super::negotiate::unavailable;
 use super::trust::ClientCertificate;
 use crate::house::House;
-use crate::session::Session;
+use crate::session::{Login, Session};
 use crate::tables::certificates::Worth;
 use crate::tables::clients::Certificate;
 
@@ -111,26 +113,40 @@ pub(super) async fn identify(
     Ok(Certified { account, certificate })
 }
 
-/// Looks at the certificate by which the client of `session` came, now that whoever takes it away finds the session: it
-/// ends at once if that has happened since it was shown. Whether it goes on is returned.
+/// Looks at that by which the client of `session` came, a certificate or a token, now that whoever takes it away finds the
+/// session: it ends at once if that has happened since it was shown. Whether it goes on is returned.
 pub(super) async fn look_again(house: &House, session: &Session) -> bool {
-    let certificate = session.state().login.as_ref().and_then(|login| login.certificate.clone());
-    let Some(certificate) = certificate else { return true };
-    let worth = house.certificates.worth(&session.jid.bare(), &certificate).await;
-    match worth {
-        Ok(Worth::Nothing) => session.mailbox.close(Some(Condition::NotAuthorized)),
-        Ok(worth) => {
-            if let Some(login) = &mut session.state().login {
-                login.may_manage = worth == Worth::Management;
-            }
-            return true;
-        }
+    let login = session.state().login.clone();
+    let Some(login) = login else { return true };
+    let worth = match worth(house, &session.jid.bare(), &login).await {
+        Ok(worth) => worth,
         Err(fault) => {
-            tracing::error!(%fault, "cannot look up a certificate");
+            tracing::error!(%fault, "cannot look up how a client came in");
             session.mailbox.close(Some(Condition::InternalServerError));
+            return false;
         }
+    };
+    if worth == Worth::Nothing {
+        session.mailbox.close(Some(Condition::NotAuthorized));
+        return false;
     }
-    false
+    if let Some(login) = &mut session.state().login {
+        login.may_manage = worth == Worth::Management;
+    }
+    true
+}
+
+/// What a client is let in for that has logged in so.
+async fn worth(house: &House, account: &BareJid, login: &Login) -> Result<Worth, Fault> {
+    if let (Proof::Token { .. }, Some(client)) = (login.proof, &login.client)
+        && !house.clients.is_known(account, client).await?
+    {
+        return Ok(Worth::Nothing);
+    }
+    match &login.certificate {
+        Some(certificate) => house.certificates.worth(account, certificate).await,
+        None => Ok(Worth::Management),
+    }
 }
 
 /// Whether an authority does for the certificate at `account`.

@@ -31,28 +31,22 @@ pub(super) struct Negotiated {
     pub(super) is_new: bool,
 }
 
-/// Who the client of a stream is.
+/// Who the client of a stream is, and how it has logged in.
 pub(super) struct Known {
     pub(super) account: BareJid,
-    /// How it has logged in. `None` where that is with the password and it has said nothing of itself.
-    pub(super) login: Option<Login>,
+    pub(super) login: Login,
 }
 
 impl Known {
     /// From the outcome of SASL as RFC 6120 has it.
-    fn new(account: BareJid, certified: Option<Certified>) -> Self {
-        let proof = Proof::Mechanism(Mechanism::External);
-        let login = certified.map(|certified| Login {
-            client: None,
-            proof,
-            certificate: Some(certified.certificate),
-            may_manage: false,
-        });
-        Self { account, login }
+    fn new(account: BareJid, mechanism: Mechanism, certified: Option<Certified>) -> Self {
+        let certificate = certified.map(|certified| certified.certificate);
+        let (proof, may_manage) = (Proof::Mechanism(mechanism), certificate.is_none());
+        Self { account, login: Login { client: None, proof, certificate, may_manage } }
     }
 
     fn certificate(&self) -> Option<&Certificate> {
-        self.login.as_ref()?.certificate.as_ref()
+        self.login.certificate.as_ref()
     }
 }
 
@@ -80,6 +74,7 @@ pub(super) async fn negotiate(
     // Whom a certificate, or a token given for one, lets in: said when it was looked at, used by the success that this
     // brings, and by no other.
     let mut certified: Option<Certified> = None;
+    let mut tried = Mechanism::Plain;
     let mut known: Option<Known> = None;
     let mut invitation = None;
     loop {
@@ -95,14 +90,14 @@ pub(super) async fn negotiate(
                     connection.stream.handle_secured(told.facts);
                 }
                 Event::NeedCredentials { localpart, domain, mechanism } => {
-                    certified = None;
+                    (certified, tried) = (None, mechanism);
                     let hash = mechanism.hash().unwrap_or(Hash::Sha256);
                     // Keys come for accounts that do not exist, too: nobody knows a password for those.
                     let found = house.accounts.keys(&localpart, &domain, hash).await;
                     connection.stream.handle_credentials(found.map_err(|fault| unavailable(&fault)));
                 }
                 Event::CheckPassword { localpart, domain, password } => {
-                    certified = None;
+                    (certified, tried) = (None, Mechanism::Plain);
                     let is_right = house.accounts.check_password(&localpart, &domain, password.expose()).await;
                     connection.stream.handle_password(is_right.map_err(|fault| unavailable(&fault)));
                 }
@@ -111,7 +106,7 @@ pub(super) async fn negotiate(
                     if known.as_ref().is_none_or(|known| known.account != who) {
                         tracing::info!(account = %who, %peer, "logged in");
                         let certified = certified.take().filter(|certified| certified.account == who);
-                        known = Some(Known::new(who, certified));
+                        known = Some(Known::new(who, tried, certified));
                     }
                 }
                 Event::Register(stanza) => {
@@ -149,7 +144,7 @@ pub(super) async fn negotiate(
                     connection.stream.handle_token(answer);
                 }
                 Event::CheckCertificate { domain, authzid, from } => {
-                    certified = None;
+                    (certified, tried) = (None, Mechanism::External);
                     let identified = match &shown {
                         Some(shown) => external::identify(house, shown, &domain, authzid.as_ref(), from.as_ref()).await,
                         None => Err(Failure::NotAuthorized),
@@ -260,21 +255,15 @@ pub(super) async fn resume_known(
         return Err(ResumeFailed::not_found(None));
     }
     let resumption = resume::resume(house, &known.account, previd, h).await?;
-    note(&resumption.session, known.login.clone());
+    note(&resumption.session, &known.login);
     Ok(resumption)
 }
 
 /// Notes how the client of a session has logged in this time. What it is called stays where it has said nothing of itself.
-fn note(session: &Session, login: Option<Login>) {
+fn note(session: &Session, login: &Login) {
     let mut state = session.state();
-    match (&mut state.login, login) {
-        (Some(before), Some(login)) => {
-            let client = login.client.or_else(|| before.client.take());
-            **before = Login { client, ..login };
-        }
-        (Some(before), None) => (before.certificate, before.may_manage) = (None, true),
-        (None, login) => state.login = login.map(Box::new),
-    }
+    let before = state.login.take().and_then(|before| before.client);
+    state.login = Some(Box::new(Login { client: login.client.clone().or(before), ..login.clone() }));
 }
 
 async fn bind(house: &Arc<House>, known: &Known, resource: Option<&str>) -> Result<Arc<Session>, StanzaError> {
@@ -294,6 +283,6 @@ async fn bind(house: &Arc<House>, known: &Known, resource: Option<&str>) -> Resu
     // XEP-0257 section "SASL EXTERNAL": whoever has the only resource it may have goes.
     let policy = only.map_or(house.config.c2s.resource_conflict, |_| ResourceConflict::Replace);
     let session = house.router.sessions.bind(jid, policy, house.clock.now(), || house.ids.id())?;
-    note(&session, known.login.clone());
+    note(&session, &known.login);
     Ok(session)
 }

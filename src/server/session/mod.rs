@@ -67,7 +67,7 @@ pub struct State {
     pub wants_carbons: bool,
     /// Messages it sent or received lately of which others got copies, so that they hear of errors too.
     pub copied: Option<Box<Copied>>,
-    /// Which client it is of and how that logged in, if it said so (XEP-0388).
+    /// Which client it is of and how that logged in. Of a session that waits since an earlier run nothing is known.
     pub login: Option<Box<Login>>,
     /// Whether its stream is not encrypted.
     pub is_in_clear: bool,

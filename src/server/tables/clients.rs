@@ -230,7 +230,7 @@ impl Clients {
     /// Remembers that a client has logged in, and gives it a token if it wants one, or if the one it used has grown old.
     /// The token is durable when this returns. `certificate` is what it has shown for EXTERNAL, or what the token that it
     /// has shown was given for: what it can do by the new one is what it can do now, and not for longer than the certificate
-    /// is good.
+    /// is good. A client that came by a token and has been forgotten since is not let in.
     ///
     /// # Errors
     /// When the store fails.
@@ -241,14 +241,15 @@ impl Clients {
         (proof, certificate): (Proof, Option<Certificate>),
         wanted: Option<TokenMechanism>,
         now: Timestamp,
-    ) -> Result<Entered, Fault> {
-        let Some(id) = &agent.id else { return Ok(Entered::default()) };
+    ) -> Result<Result<Entered, Failure>, Fault> {
+        let Some(id) = &agent.id else { return Ok(Ok(Entered::default())) };
         let name = self.name(account, id);
         let turn = self.turns.of(account.as_str()).await;
         let marker = self.accounts.marker(account).await?;
         let known = self.row(account, &name).await?;
         let mut client = match &known {
             Some(client) => client.clone(),
+            None if matches!(proof, Proof::Token { .. }) => return Ok(Err(Failure::NotAuthorized)),
             None => {
                 self.make_room(account, &turn, now).await?;
                 Client::new(now)
@@ -286,7 +287,15 @@ impl Clients {
             client.last_seen = now;
             self.write(account, &name, &client, token.is_some() || is_certified).await?;
         }
-        Ok(Entered { name: Some(name.into()), token })
+        Ok(Ok(Entered { name: Some(name.into()), token }))
+    }
+
+    /// Whether a client is remembered.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_known(&self, account: &BareJid, name: &str) -> Result<bool, Fault> {
+        Ok(self.store.get(&key(account, name)).await?.is_some())
     }
 
     /// What is known of one client: its password only if that is still the account's.

@@ -36,7 +36,8 @@ fn agent(id: &str) -> UserAgent {
 
 impl World {
     async fn enter(&self, id: &str, proof: Proof, wanted: Option<TokenMechanism>, now: u64) -> Option<String> {
-        let entered = self.clients.entered(&self.juliet, &agent(id), (proof, None), wanted, now).await.unwrap();
+        let entered =
+            self.clients.entered(&self.juliet, &agent(id), (proof, None), wanted, now).await.unwrap().unwrap();
         entered.token.map(|token| token.secret)
     }
 
@@ -132,6 +133,10 @@ async fn a_token_ends_when_its_client_or_the_account_wants_it() {
     world.clients.forget(&world.juliet, &name).await.unwrap();
     assert_eq!(world.check(CLIENT, &token, None, false, 6).await, Err(Failure::NotAuthorized), "revoked");
     assert_eq!(world.clients.find(&world.juliet, &name).await.unwrap(), None);
+    let on_its_way = (token_proof(false), None);
+    let entered = world.clients.entered(&world.juliet, &agent(CLIENT), on_its_way, None, 6).await.unwrap();
+    assert_eq!(entered.unwrap_err(), Failure::NotAuthorized, "who came by it and was forgotten meanwhile");
+    assert!(!world.clients.is_known(&world.juliet, &name).await.unwrap());
 }
 
 #[tokio::test]
@@ -194,7 +199,7 @@ impl World {
 
     async fn enter_with(&self, proof: Proof, certificate: &Certificate, now: u64) -> String {
         let shown = (proof, Some(certificate.clone()));
-        let entered = self.clients.entered(&self.juliet, &agent(CLIENT), shown, EXPR, now).await.unwrap();
+        let entered = self.clients.entered(&self.juliet, &agent(CLIENT), shown, EXPR, now).await.unwrap().unwrap();
         entered.token.unwrap().secret
     }
 
