@@ -108,7 +108,10 @@ impl Blocks {
             return Pending::now(Ok(blocks));
         }
         let (blocks, owner, other) = (Arc::clone(self), owner.clone(), other.clone());
-        Pending::later(async move { Ok(blocks.open(&owner).await?.blocks(&other)) })
+        Pending::later(async move {
+            let list = blocks.open(&owner).await?;
+            Ok(list.blocks(&other) && !is_exempt(owner.as_str(), &other))
+        })
     }
 
     /// The same, if the list is in memory. That of an account with an available resource always is.
@@ -209,6 +212,9 @@ pub(super) struct Changed {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::runtime::{SeededIds, SimulatedClock};
+    use crate::session::interest::Interests;
+    use crate::session::{SessionLimits, Sessions};
 
     fn jid(text: &str) -> Jid {
         Jid::new(text).unwrap()
@@ -230,6 +236,38 @@ mod tests {
             let found: Vec<&str> = others.into_iter().filter(|other| covers(&addresses, &jid(other))).collect();
             assert_eq!(found, matched, "{blocked}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_list_says_the_same_before_and_after_it_is_in_memory() {
+        let clock = Arc::new(SimulatedClock::new(1));
+        let ids = Arc::new(SeededIds::new(1));
+        let sessions = Sessions::new(SessionLimits { sessions_per_account_max: 1, mailbox_bytes_max: 1_000 });
+        let hosts = ["montague.net".into()];
+        let router = Arc::new(Router::new(
+            hosts,
+            sessions,
+            Interests::new(1),
+            Arc::<SimulatedClock>::clone(&clock),
+            Arc::<SeededIds>::clone(&ids),
+        ));
+        let kit = Kit { store: Arc::new(store::Memory::new()), router, clock, ids };
+        let bare = |text: &str| BareJid::new(text).unwrap();
+        let (romeo, paris) = (bare("romeo@montague.net"), bare("paris@capulet.com"));
+        let add = ["montague.net", "capulet.com"].map(jid).into();
+        let nobody = Removed::These(BTreeSet::new());
+        Blocks::new(&kit).change(&romeo, add, nobody, 10).await.unwrap();
+        let blocks = Blocks::new(&kit);
+        for other in ["montague.net", "benvolio@montague.net", "paris@capulet.com"] {
+            let again = Blocks::new(&kit);
+            let first = again.is_blocked(&romeo, &jid(other)).await.unwrap();
+            assert_eq!(first, other.contains('@'), "{other}");
+            assert_eq!(again.is_blocked(&romeo, &jid(other)).await.unwrap(), first, "{other}");
+        }
+        assert_eq!(blocks.apart(&romeo, &paris).await.unwrap(), Some(Apart::Itself));
+        assert_eq!(blocks.apart(&paris, &romeo).await.unwrap(), Some(Apart::Other));
+        assert!(!blocks.are_apart(&romeo, &romeo).await.unwrap());
+        assert!(!blocks.are_apart(&paris, &bare("tybalt@capulet.com")).await.unwrap(), "neither is here");
     }
 
     #[test]
