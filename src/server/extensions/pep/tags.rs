@@ -3,7 +3,8 @@
 //!
 //! What is listed follows from the post as it is: [`Pep::retag`] looks at it and makes the lists agree, after every change
 //! of a node, and for all that is listed once in a while ([`Pep::tend_tags`]); so a crash in between, or a post that went
-//! by the clock, leaves nothing behind for long.
+//! by the clock, leaves nothing behind for long. That only takes away: a post whose listing a crash cut short is listed when it
+//! is next published.
 
 use std::sync::Arc;
 
