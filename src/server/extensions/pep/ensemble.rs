@@ -12,7 +12,7 @@ use store::{Batch, CommitError, Fault, Receipt};
 use tokio::sync::{MutexGuard, oneshot};
 use xmpp::BareJid;
 
-use super::serve::{Failure, broken};
+use super::serve::{Failure, broken, is_new};
 use super::{Pep, home_of};
 
 use crate::fanout::Job;
@@ -93,6 +93,11 @@ impl<'a> Ensemble<'a> {
     /// The node as the decisions so far left it.
     pub(super) fn node(&self, at: usize) -> Option<&Node> {
         self.parts.get(at)?.node.as_ref()
+    }
+
+    /// Whether the item that was decided to be put into a node is a new one; `None` where none is.
+    pub(super) fn is_new(&self, at: usize) -> Option<bool> {
+        is_new(&self.parts.get(at)?.changes)
     }
 
     /// Makes a node that `guard` decides about.

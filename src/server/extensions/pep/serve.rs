@@ -343,9 +343,7 @@ impl Pep {
             _ => None,
         };
         drop(turnstile);
-        let is_put = changes.iter().any(|change| matches!(change, Change::PutItem(_)));
-        let is_new = is_put.then(|| !changes.iter().any(|change| matches!(change, Change::DropItem { .. })));
-        Ok(Some((receipt, Changed { is_new, ..Changed::one(reply, go) })))
+        Ok(Some((receipt, Changed { is_new: is_new(&changes), ..Changed::one(reply, go) })))
     }
 
     /// The id of a publish, if it may be taken for new without looking: almost every post has an id nobody used. The
@@ -480,6 +478,12 @@ impl Pep {
         let _told = go.send(durable.is_ok());
         Ok(durable?)
     }
+}
+
+/// Whether the item that changes of a node put there is a new one; `None` where they put none.
+pub(super) fn is_new(changes: &[Change]) -> Option<bool> {
+    let is_put = changes.iter().any(|change| matches!(change, Change::PutItem(_)));
+    is_put.then(|| !changes.iter().any(|change| matches!(change, Change::DropItem { .. })))
 }
 
 /// The id of the item that was published, if one was.

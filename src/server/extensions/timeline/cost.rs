@@ -21,6 +21,7 @@ use super::tests::{page, read_page, settle};
 use crate::extension::Caller;
 use crate::extensions::pep::tests::{Actor, Stage};
 use crate::runtime::pause;
+use crate::tables::Table;
 use crate::tables::nodes::{Nodes, NodesLimits};
 
 /// A store that counts what is written, and what is read of each table.
@@ -408,6 +409,10 @@ async fn a_post_that_concerns_nobody_reads_nothing() {
     for id in 2..200 {
         assert_eq!(post(id, "").await, BTreeMap::new(), "{id}");
     }
+    let comments = "<link rel='replies' title='comments' \
+        href='xmpp:romeo@example.net?;node=urn%3Axmpp%3Amicroblog%3A0%3Acomments/1'/>";
+    let whether_it_is_new = BTreeMap::from([(Table::ItemIds as u8, 1)]);
+    assert_eq!(post(1_000, comments).await, whether_it_is_new, "a post that says where its comments are");
     assert_ne!(post(200, "<category term='verona'/>").await, BTreeMap::new(), "what has tags is looked up");
     assert_ne!(post(200, "").await, BTreeMap::new(), "and so is what may have had some");
 }
