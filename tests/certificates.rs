@@ -365,8 +365,8 @@ async fn a_certificate_counts_for_no_login_but_the_one_it_brings() {
     assert!(answer.contains("<success"), "{answer}");
     actor.write(HEADER.as_bytes()).await.unwrap();
     actor.features().await.unwrap();
-    actor.bind(None).await.unwrap();
-    assert!(actor.full_jid.starts_with("romeo@localhost/"), "{}", actor.full_jid);
+    actor.bind(Some("orchard")).await.unwrap();
+    assert_eq!(actor.full_jid, "romeo@localhost/orchard", "the certificate is for juliet, and for her balcony");
 }
 
 #[tokio::test]
@@ -392,6 +392,21 @@ async fn a_token_is_for_no_other_resource_than_the_certificate() {
     let change = "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>juliet</username>\
                   <password>new</password></query></iq>";
     assert!(ask(&mut actor, change).await.contains("<not-authorized"));
+}
+
+#[tokio::test]
+async fn a_token_ends_with_the_trust_in_the_authority() {
+    let store: Arc<dyn store::Store> = Arc::new(store::Memory::new());
+    let world = || World { store: Arc::clone(&store), ..World::alone() };
+    let trusted = authority();
+    let stage = Stage::build_on("trusted", Some(&trusted), world()).await;
+    stage.house.accounts.create(&BareJid::new("juliet@localhost").unwrap(), "secret", 0).await.unwrap();
+    let made = Made::new(&["juliet@localhost"], Some(&trusted), (2020, 2120));
+    let token = token_in(&external2(&mut stage.dial(Some(&made)).await, "").await);
+    stage.dial(None).await.log_in_with("juliet", "", &by_token(&token, None)).await.unwrap();
+    drop(stage);
+    let stage = Stage::build_on("distrusted", None, world()).await;
+    assert!(stage.dial(None).await.log_in_with("juliet", "", &by_token(&token, None)).await.is_err());
 }
 
 #[tokio::test]

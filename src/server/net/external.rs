@@ -41,6 +41,11 @@ pub(super) fn asks(house: &House) -> bool {
     house.config.c2s.client_certificates && (house.certificates.is_any() || !house.client_roots.is_empty())
 }
 
+/// Whether a token counts that was given for this certificate: not where clients cannot log in with such a one any more.
+pub(super) fn takes(house: &House, certificate: &Certificate) -> bool {
+    house.config.c2s.client_certificates && (!certificate.is_vouched_for || !house.client_roots.is_empty())
+}
+
 /// What a client has shown, if it is worth something.
 pub(super) async fn judge(house: &House, chain: &[CertificateDer<'_>]) -> Option<Shown> {
     let certificate = ClientCertificate::read(chain.first()?)?;

@@ -137,9 +137,12 @@ pub(super) async fn negotiate(
                     let now = house.clock.now();
                     let checked = house.clients.check(&account, &client, &shown, count, invalidate, now).await;
                     let checked = checked.unwrap_or_else(|fault| Err(unavailable(&fault)));
-                    let answer = checked.map(|Checked { answer, certificate }| {
+                    let answer = checked.and_then(|Checked { answer, certificate }| {
+                        if certificate.as_ref().is_some_and(|certificate| !external::takes(house, certificate)) {
+                            return Err(Failure::NotAuthorized);
+                        }
                         certified = certificate.map(|certificate| Certified { account, certificate });
-                        answer
+                        Ok(answer)
                     });
                     connection.stream.handle_token(answer);
                 }

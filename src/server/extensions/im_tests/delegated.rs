@@ -61,6 +61,29 @@ async fn what_is_granted_by_who_was_never_available_ends_too() {
     assert!(juliet.ask(QUESTION).await.concat().contains("type='error'"), "handled here, and answered");
 }
 
+#[tokio::test]
+async fn who_loses_several_namespaces_hears_of_it_once() {
+    let policy = "[delegation]\nclient_namespaces = [\"urn:example:1\", \"urn:example:2\", \"urn:example:3\"]";
+    let stage = Stage::furnished(Arc::new(store::Memory::new()), policy).await;
+    for account in ["juliet@example.com", "bot@example.com", "other@example.com"] {
+        stage.account(account).await;
+    }
+    let (bot, juliet) = (stage.log_in(BOT).await, stage.log_in(JULIET).await);
+    let other = stage.log_in("other@example.com/1").await;
+    for (manager, namespace) in [(&bot, "urn:example:1"), (&other, "urn:example:2"), (&bot, "urn:example:3")] {
+        manager.ask(&WISH.replace("http://jabber.org/protocol/pubsub", namespace)).await;
+        let challenge = challenge(&juliet.read().concat());
+        juliet.send(&answer(&challenge, "1").replace("http://jabber.org/protocol/pubsub", namespace)).await;
+        assert!(manager.read().concat().contains("<delegated "));
+    }
+    juliet.vanish().await;
+    stage.settle().await;
+    for manager in [&bot, &other] {
+        let told = manager.read();
+        assert_eq!(told.iter().filter(|told| told.contains("<delegation ")).count(), 1, "{told:?}");
+    }
+}
+
 /// The bot has been granted what it asked for, and has said what it can.
 async fn grant(bot: &Actor<'_>, juliet: &Actor<'_>) {
     assert!(bot.ask(WISH).await.concat().contains("result"));
