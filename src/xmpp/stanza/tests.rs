@@ -78,10 +78,13 @@ fn what_leans_on_its_surroundings_is_written_anew() {
             " <a xmlns='urn:a'><b xmlns='urn:x'/></a>t",
         ),
         // The stream's default namespace through an element that does not declare its own.
-        ("<message><x:a xmlns:x='urn:x'><b/></x:a></message>", "<a xmlns='urn:x'><b xmlns='jabber:client'/></a>"),
+        (
+            "<message><x:a xmlns:x='urn:x'><b/></x:a></message>",
+            "<a xmlns='urn:x' xmlns:x='urn:x'><b xmlns='jabber:client'/></a>",
+        ),
         // The content namespace where it goes without saying.
         ("<message><body xmlns='jabber:client'/></message>", "<body/>"),
-        ("<message><x:body xmlns:x='jabber:client'/></message>", "<body/>"),
+        ("<message><x:body xmlns:x='jabber:client'/></message>", "<body xmlns:x='jabber:client'/>"),
         ("<message><a><b xmlns='jabber:client'/></a></message>", "<a><b/></a>"),
         ("<c:message xmlns:c='jabber:client' xmlns='urn:a'><c:body/><d/></c:message>", "<body/><d xmlns='urn:a'/>"),
         ("<message xmlns:x='urn:x'><x:a>&lt;<![CDATA[&]]></x:a></message>", "<a xmlns='urn:x'>&lt;&amp;</a>"),

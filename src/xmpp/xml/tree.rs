@@ -4,6 +4,7 @@
 //! bytes that are already in hand.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use minidom::Node;
 use minidom::rxml::{Namespace, NcName};
@@ -110,6 +111,12 @@ impl<'a> Sink<'a> for Builder {
     fn start(&mut self, tag: &Tag<'a, '_>) -> Result<(), XmlError> {
         self.flush();
         let mut element = Element::bare(tag.local, tag.ns);
+        // Names in values and text may use them (`xsi:type='z:t'`), so they are kept with the element.
+        let prefixes = tag.declarations().filter(|(prefix, _)| !matches!(*prefix, "" | "xml"));
+        let prefixes: BTreeMap<_, _> = prefixes.map(|(prefix, ns)| (Some(prefix.to_owned()), ns.to_owned())).collect();
+        if !prefixes.is_empty() {
+            element.prefixes = prefixes.into();
+        }
         for attribute in tag.attributes {
             let name = NcName::try_from(attribute.local).map_err(|_| XmlError::NotWellFormed)?;
             let ns = match tag.attribute_ns(attribute) {

@@ -125,7 +125,11 @@ fn what_is_well_formed_means_what_it_means() {
         ("<a>]]&gt; ]] ></a>", "<a>]]&gt; ]] &gt;</a>"),
         ("<a><![CDATA[<&>]]]]><![CDATA[>]]></a>", "<a>&lt;&amp;&gt;]]&gt;</a>"),
         ("<a>\u{7f}\u{85}\u{1fffe}</a>", "<a>\u{7f}\u{85}\u{1fffe}</a>"),
-        ("<x:a xmlns:x='urn:x'><b/></x:a>", "<a xmlns='urn:x'><b xmlns='jabber:client'/></a>"),
+        ("<x:a xmlns:x='urn:x'><b/></x:a>", "<a xmlns='urn:x' xmlns:x='urn:x'><b xmlns='jabber:client'/></a>"),
+        (
+            "<a xmlns:z='urn:z' xmlns:s='urn:s' s:type='z:t'>z:y</a>",
+            "<a xmlns:z='urn:z' xmlns:s='urn:s' s:type='z:t'>z:y</a>",
+        ),
         ("<a xmlns='urn:a'><b xmlns='urn:a'/><c xmlns=''/></a>", "<a xmlns='urn:a'><b/><c xmlns=''/></a>"),
         (
             "<stream:a stream:b='' xml:lang='en'/>",
@@ -171,6 +175,32 @@ fn the_strict_pass_is_bounded() {
     ] {
         assert_eq!(read(good), Ok(()), "{good}");
         assert_eq!(read(bad), Err(error), "{bad}");
+    }
+}
+
+/// Names in values and in text mean what they meant: whatever stands for a namespace still does, and nothing that is
+/// added stands for another.
+#[test]
+fn prefixes_that_were_declared_stay() {
+    for (text, written) in [
+        (
+            "<v xmlns='urn:v' xmlns:s='urn:s' xmlns:z='urn:z' s:type='z:t'>z:y</v>",
+            "<v xmlns='urn:v' xmlns:s='urn:s' xmlns:z='urn:z' s:type='z:t'>z:y</v>",
+        ),
+        ("<a xmlns:p='urn:1'><b xmlns:p='urn:2' p:c=''/></a>", "<a xmlns:p='urn:1'><b xmlns:p='urn:2' p:c=''/></a>"),
+        // The outer prefix is shadowed.
+        (
+            "<a xmlns:p='urn:1' xmlns:q='urn:1'><b xmlns:q='urn:2' p:c=''/></a>",
+            "<a xmlns:p='urn:1' xmlns:q='urn:1'><b xmlns:q='urn:2' p:c=''/></a>",
+        ),
+        // What stood further out has to be said, by a name that is free.
+        (
+            "<a xmlns:n0='urn:0' stream:b=''/>",
+            "<a xmlns:n0='urn:0' xmlns:n1='http://etherx.jabber.org/streams' n1:b=''/>",
+        ),
+    ] {
+        let bytes = element_bytes(&read(text).unwrap());
+        assert_eq!(std::str::from_utf8(&bytes), Ok(written));
     }
 }
 
