@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use xmpp::sasl::Failure;
+use xmpp::sasl::{Failure, Mechanism};
 use xmpp::stream::ResumeFailed;
-use xmpp::stream::entry::{Bind2, Bound, Entered, Wishes};
+use xmpp::stream::entry::{Bind2, Bound, Entered, Proof, Wishes};
 use xmpp::{FullJid, StanzaError};
 
 use super::external::{Certified, look_again};
@@ -41,6 +41,9 @@ pub(super) async fn enter(house: &Arc<House>, wishes: Wishes, certified: Option<
     tracing::info!(%account, %peer, ?proof, "logged in");
     let mut told = Entered::default();
     let certificate = certified.map(|certified| certified.certificate);
+    if proof == Proof::Mechanism(Mechanism::External) && certificate.is_none() {
+        return Done::refused(Failure::NotAuthorized);
+    }
     let shown = (proof, certificate.clone());
     let entered = match house.clients.entered(&account, &agent, shown, token, house.clock.now()).await {
         Ok(Ok(entered)) => entered,

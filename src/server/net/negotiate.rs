@@ -38,11 +38,12 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// From the outcome of SASL as RFC 6120 has it.
-    fn new(account: BareJid, mechanism: Mechanism, certified: Option<Certified>) -> Self {
+    /// From the outcome of SASL as RFC 6120 has it. Nobody comes by EXTERNAL without a certificate.
+    fn new(account: BareJid, mechanism: Mechanism, certified: Option<Certified>) -> Option<Self> {
         let certificate = certified.map(|certified| certified.certificate);
         let (proof, may_manage) = (Proof::Mechanism(mechanism), certificate.is_none());
-        Self { account, login: Login { client: None, proof, certificate, may_manage } }
+        let is_proven = mechanism != Mechanism::External || certificate.is_some();
+        is_proven.then_some(Self { account, login: Login { client: None, proof, certificate, may_manage } })
     }
 
     fn certificate(&self) -> Option<&Certificate> {
@@ -106,7 +107,7 @@ pub(super) async fn negotiate(
                     if known.as_ref().is_none_or(|known| known.account != who) {
                         tracing::info!(account = %who, %peer, "logged in");
                         let certified = certified.take().filter(|certified| certified.account == who);
-                        known = Some(Known::new(who, tried, certified));
+                        known = Known::new(who, tried, certified);
                     }
                 }
                 Event::Register(stanza) => {
