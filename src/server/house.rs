@@ -261,12 +261,17 @@ impl House {
     /// # Errors
     /// When the store fails.
     pub async fn finish_removals(&self) -> Result<(), store::Fault> {
-        for account in self.accounts.closing().await? {
-            self.router.close_account(&account).await;
-            self.accounts.closed(&account).await?;
-            tracing::info!(%account, "the rest of an account that was removed is deleted");
+        loop {
+            let some = self.accounts.closing().await?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            for account in some {
+                self.router.close_account(&account).await;
+                self.accounts.closed(&account).await?;
+                tracing::info!(%account, "the rest of an account that was removed is deleted");
+            }
         }
-        Ok(())
     }
 
     /// Housekeeping, as long as the house stands: what the doors need not be open for.
