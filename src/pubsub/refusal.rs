@@ -208,7 +208,7 @@ impl Refusal {
         }
         if let Self::CompareFailed(value) = self {
             let failed = Element::builder("compare-and-publish-failed", ns::COMPARE_AND_PUBLISH);
-            error = error.with_beside(failed.attribute("cap-id", value.as_deref()).build());
+            error = error.with_beside(failed.attribute("cap-id", value.as_deref().unwrap_or_default()).build());
         }
         if let Some(name) = row.specific {
             let feature = if let Self::Unsupported(feature) = self { Some(*feature) } else { None };
