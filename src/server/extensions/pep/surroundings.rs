@@ -2,8 +2,8 @@
 //! node, then each of its children with what is around it in the same way, all by name.
 //!
 //! What is tied to a node is read as far as it is gone along, and a walk can begin behind any node on it, so that a page
-//! costs what is on it and not what came before. Only what its walker may know of is on the way: what is below of a node
-//! that it may not know of is not looked at.
+//! costs what is on it and not what came before. Of a node that its walker may not know of, what is below is not looked
+//! at; what is linked to it is, since that stands beside it and has an access model of its own (XEP-0496 section 4.3).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ struct Spot {
     held: Arc<Held>,
     /// Layers of children between it and where it began.
     layer: usize,
+    /// Whether its walker may know of it.
+    is_known: bool,
 }
 
 /// What is tied to a node in one way, as far as it is not gone along yet.
@@ -74,35 +76,39 @@ impl<'a> Walk<'a> {
 
     /// Begins at `top`.
     pub(super) fn begin(&mut self, top: &Arc<Held>) {
-        self.branch_out(Spot { held: Arc::clone(top), layer: 0 });
+        self.branch_out(Spot { held: Arc::clone(top), layer: 0, is_known: true });
     }
 
     /// Goes on behind the node of that name, which is given back; `None` when the way from `top` does not lead there.
     pub(super) async fn resume(&mut self, top: &Arc<Held>, name: &str) -> Result<Option<Arc<Held>>, Fault> {
         // From there upwards.
-        let mut line: Vec<(Tie, Arc<Held>)> = Vec::new();
+        let mut line: Vec<(Tie, Spot)> = Vec::new();
         let mut at: Box<str> = name.into();
         while *at != *top.node.name {
-            let Some(held) = self.visible(&at).await? else { return Ok(None) };
-            let Some((tie, to)) = held.node.config.tie() else { return Ok(None) };
+            let Some(spot) = self.spot(&at, 0).await? else { return Ok(None) };
+            // Only what is linked to it leads on from a node that may not be known of.
+            if !spot.is_known && line.last().is_none_or(|(tie, _)| *tie != Tie::Link) {
+                return Ok(None);
+            }
+            let Some((tie, to)) = spot.held.node.config.tie() else { return Ok(None) };
             at = to.into();
-            line.push((tie, Arc::clone(&held)));
+            line.push((tie, spot.clone()));
             if line.len() > TIES_MAX {
                 return Ok(None);
             }
         }
-        let mut spot = Spot { held: Arc::clone(top), layer: 0 };
-        for (tie, held) in line.into_iter().rev() {
+        let mut spot = Spot { held: Arc::clone(top), layer: 0, is_known: true };
+        for (tie, next) in line.into_iter().rev() {
             let layer = spot.layer + usize::from(tie == Tie::Child);
             if layer > self.reach.depth || (tie == Tie::Link && !self.reach.has_linked) {
                 return Ok(None);
             }
-            let after = Some(Box::from(&*held.node.name));
+            let after = Some(Box::from(&*next.held.node.name));
             if tie == Tie::Link {
                 self.branch(&spot, Tie::Child, None);
             }
             self.branch(&spot, tie, after);
-            spot = Spot { held, layer };
+            spot = Spot { layer, ..next };
         }
         let held = Arc::clone(&spot.held);
         self.branch_out(spot);
@@ -125,21 +131,20 @@ impl<'a> Walk<'a> {
             };
             let layer = branch.of.layer + usize::from(branch.tie == Tie::Child);
             self.looked_at += 1;
-            let held = self.visible(&name).await?;
-            if let Some(held) = &held {
-                self.branch_out(Spot { held: Arc::clone(held), layer });
-            }
+            let Some(spot) = self.spot(&name, layer).await? else { return Ok(Some(None)) };
+            let held = spot.is_known.then(|| Arc::clone(&spot.held));
+            self.branch_out(spot);
             return Ok(Some(held));
         }
         Ok(None)
     }
 
-    /// A node, if its walker may know of it; that it may know of those above is known.
-    async fn visible(&self, name: &str) -> Result<Option<Arc<Held>>, Fault> {
+    /// A node, if it is there; that its walker may know of those above is known.
+    async fn spot(&self, name: &str, layer: usize) -> Result<Option<Spot>, Fault> {
         let nodes = &self.pep.nodes;
         let Some(held) = nodes.held(&nodes.entry(self.home, name)).await? else { return Ok(None) };
-        let is_visible = nodes.lets(self.home, &held, self.walker, &self.relation, may_see).await?;
-        Ok(Some(held).filter(|_| is_visible))
+        let is_known = nodes.lets(self.home, &held, self.walker, &self.relation, may_see).await?;
+        Ok(Some(Spot { held, layer, is_known }))
     }
 
     fn branch_out(&mut self, spot: Spot) {
@@ -149,7 +154,7 @@ impl<'a> Walk<'a> {
 
     fn branch(&mut self, of: &Spot, tie: Tie, after: Option<Box<str>>) {
         let is_wanted = match tie {
-            Tie::Child => of.layer < self.reach.depth,
+            Tie::Child => of.is_known && of.layer < self.reach.depth,
             Tie::Link => self.reach.has_linked,
         };
         if is_wanted {
