@@ -46,7 +46,6 @@ pub(super) const COMMON: &[&str] = &[
     "http://jabber.org/protocol/pubsub#subscription-options",
     super::pending::GET_PENDING,
     "urn:chirrup:pubsub:options:0",
-    ns::ARCHIVE_EXTENDED,
     ns::EXTENDED_DISCO,
     ns::EXTENDED_SUBSCRIPTIONS,
     ns::RELATIONSHIPS,

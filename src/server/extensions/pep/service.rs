@@ -177,6 +177,8 @@ impl Pep {
         for feature in features::COMMON {
             at.feature(To::SERVICE, feature);
         }
+        // Of accounts whoever keeps their archive says so, if they have one besides those of their nodes.
+        at.feature(To::SERVICE, ns::ARCHIVE_EXTENDED);
         let (limits, per_minute) = (self.limits_of(pubsub::Home::Service), self.floods.items_per_minute_max());
         at.service_form(Arc::new(move || discovery::limits_form(&limits, per_minute)));
         for (domain, service) in &self.hosting.services {
