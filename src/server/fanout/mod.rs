@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use pubsub::wire::notification::{self, Origin, is_headline};
-use pubsub::{Audience, Event, Home, NodeConfig, Notice};
+use pubsub::{Audience, Event, Home, NodeConfig, Notice, Timestamp};
 use store::Fault;
 use tokio::sync::{mpsc, oneshot};
 use xmpp::limits::Limits;
@@ -26,7 +26,7 @@ use self::contacts::Contacts;
 use crate::extension::{Caller, Direction};
 use crate::router::Router;
 use crate::router::classify::Destination;
-use crate::runtime::{Ids, start, survive};
+use crate::runtime::{Clock, Ids, start, survive};
 use crate::session::mailbox::Frame;
 use crate::tables::nodes::{Entry, Held, Nodes};
 
@@ -64,13 +64,19 @@ struct Telling {
     nodes: Arc<Nodes>,
     contacts: Arc<dyn Contacts>,
     ids: Arc<dyn Ids>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Fanout {
     /// Starts the tasks; they end when the last handle is dropped.
     #[must_use]
-    pub fn start(router: Weak<Router>, nodes: Arc<Nodes>, contacts: Arc<dyn Contacts>, ids: Arc<dyn Ids>) -> Self {
-        let told = Arc::new(Telling { router, nodes, contacts, ids });
+    pub fn start(
+        router: Weak<Router>,
+        nodes: Arc<Nodes>,
+        contacts: Arc<dyn Contacts>,
+        (ids, clock): (Arc<dyn Ids>, Arc<dyn Clock>),
+    ) -> Self {
+        let told = Arc::new(Telling { router, nodes, contacts, ids, clock });
         let queues = (0..TASKS)
             .map(|_| {
                 let (sender, receiver) = mpsc::channel(JOBS_MAX);
@@ -190,8 +196,12 @@ impl Telling {
     async fn last_item(&self, entry: &Entry, held: &Held) -> Option<Bytes> {
         // The newest of its time: what came later is told as news.
         let end = held.node.tally.sequence.saturating_add(1);
-        let newest = self.nodes.recent(entry, held, |recent| recent.before(Some(end), 1)).await;
-        let newest = newest.inspect_err(|error| tracing::error!(%error, "the newest item cannot be read")).ok()??;
+        let newest = async {
+            let present = self.nodes.present(entry, held, Timestamp(self.clock.now() / 1000)).await?;
+            self.nodes.recent(entry, &present, |recent| recent.before(Some(end), 1)).await
+        };
+        let newest = newest.await.inspect_err(|error| tracing::error!(%error, "the newest item cannot be read"));
+        let newest = newest.ok()??;
         let newest = newest.first()?;
         let id = self.ids.id();
         let config = &held.node.config;

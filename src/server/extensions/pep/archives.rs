@@ -90,6 +90,7 @@ impl Pep {
         decide(&view, &caller, &request, self.now()).map_err(Failure::from)?;
         let held = held.ok_or_else(|| Refusal::ItemNotFound.to_error())?;
         public::is_there(&held).map_err(Failure::from)?;
+        let held = self.nodes.present(&entry, &held, self.now()).await.map_err(Failure::from)?;
         let fields = fields(&held);
         match (query.name(), kind) {
             ("query", Kind::Iq(IqType::Set)) => {
@@ -138,14 +139,12 @@ impl Pep {
     }
 
     async fn find(&self, entry: &Entry, held: &Held, query: &Query<Place>) -> Result<Found, StanzaError> {
-        let now = self.now();
         for anchor in &query.anchors {
             self.archived(entry, held, *anchor).await?.ok_or_else(StanzaError::item_not_found)?;
         }
         let between = self.span(entry, held, query).await.map_err(Failure::from)?;
         let wants = |item: &Item| {
-            !item.is_expired(&held.node.config, now)
-                && query.with.as_ref().is_none_or(|with| is_with(held, item, with))
+            query.with.as_ref().is_none_or(|with| is_with(held, item, with))
                 && query.text.as_ref().is_none_or(|text| text.finds(&words(&item.payload)))
         };
         let size = query.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX)).min(self.page_max());
@@ -240,8 +239,7 @@ impl Pep {
             return Ok(None);
         }
         let item = self.nodes.item_at(entry, held, place.sequence).await.map_err(Failure::from)?;
-        let now = self.now();
-        Ok(item.filter(|item| item.updated.0 == place.time && !item.is_expired(&held.node.config, now)))
+        Ok(item.filter(|item| item.updated.0 == place.time))
     }
 
     /// Only these, in the order that was asked for, on the side of the bound that was asked for.

@@ -265,8 +265,9 @@ impl Pep {
             // It may be known that it is there, and not what it holds.
             return Ok(true);
         }
+        let present = self.nodes.present(&entry, held, self.now()).await.map_err(Failure::from)?;
         loop {
-            let page = self.nodes.between(&entry, held, (after, None), false, self.page_max());
+            let page = self.nodes.between(&entry, &present, (after, None), false, self.page_max());
             let (items, is_complete) = page.await.map_err(Failure::from)?;
             let Some(last) = items.last().map(|item| item.sequence) else { return Ok(true) };
             answered.items += items.len();

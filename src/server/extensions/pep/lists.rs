@@ -58,7 +58,12 @@ impl Pep {
             Rendered::Payload(bytes) => return Ok(Some(bytes)),
             Rendered::List(reply) => reply,
         };
-        let bytes = match (reply, entry.as_deref(), held.as_deref()) {
+        let present = match (&entry, &held) {
+            (Some(entry), Some(held)) => Some(self.nodes.present(entry, held, self.now()).await?),
+            _ => None,
+        };
+        let held = present.as_deref();
+        let bytes = match (reply, entry.as_deref(), held) {
             (Reply::Items(_, query), Some(entry), Some(held)) => self.items(caller, entry, held, query).await?,
             (Reply::Subscribers(_, page), Some(entry), Some(held)) => self.subscribers(entry, held, page).await?,
             (Reply::Affiliated(_, page), Some(entry), Some(held)) => self.affiliated(entry, held, page).await?,
@@ -124,13 +129,12 @@ impl Pep {
             ItemsQuery::Page(page) => self.page(entry, held, page).await?,
             ItemsQuery::Ordered { order, newest, page } => self.ordered(entry, held, *order, (*newest, page)).await?,
         };
-        let now = self.now();
         let config = &held.node.config;
         let set = page_of(&found, held);
         let items = self.shown_to(&caller.bare, &entry.home, found.items).await?;
         let capacity = items.iter().map(|item| item.payload.len() + 160).sum();
         let mut list = lists::Items::new(&entry.name, config, capacity);
-        for item in items.iter().filter(|item| !item.is_expired(config, now)) {
+        for item in &items {
             list.push(item);
         }
         Ok(list.finish(set.as_ref()))

@@ -136,7 +136,8 @@ impl Pep {
         let (nodes, contacts, timeline) = (Arc::clone(nodes), Arc::clone(contacts), Arc::clone(timeline));
         let router = Arc::downgrade(&kit.router);
         let ids = Arc::clone(&kit.ids);
-        let fanout = Fanout::start(router.clone(), Arc::clone(&nodes), Arc::clone(&contacts), Arc::clone(&ids));
+        let outside = (Arc::clone(&ids), Arc::clone(&kit.clock));
+        let fanout = Fanout::start(router.clone(), Arc::clone(&nodes), Arc::clone(&contacts), outside);
         let (accounts, clock) = (Arc::clone(accounts), Arc::clone(&kit.clock));
         let turns = Turns::default();
         let (storms, bell) = likes::storms::Storms::new();
@@ -225,5 +226,7 @@ impl Extension for Pep {
 
 #[cfg(test)]
 mod bounds_test;
+#[cfg(test)]
+mod present_test;
 #[cfg(test)]
 pub(super) mod tests;

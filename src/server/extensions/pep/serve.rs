@@ -438,7 +438,8 @@ impl Pep {
             view.oldest = self.nodes.oldest(held).await?;
         }
         if needs.newest {
-            view.newest = self.nodes.newest(held).await?;
+            let present = self.nodes.present(entry, held, self.now()).await?;
+            view.newest = self.nodes.newest(&present).await?;
         }
         for jid in needs.entities.iter().take(self.limits.batch_max) {
             let bare = jid.to_bare();

@@ -191,6 +191,7 @@ impl Pep {
     pub async fn newest_of(&self, account: &BareJid, name: &str, items_max: usize) -> Result<Vec<Arc<Item>>, Fault> {
         let entry = self.nodes.entry(account, name);
         let Some(held) = self.nodes.held(&entry).await? else { return Ok(Vec::new()) };
+        let held = self.nodes.present(&entry, &held, self.now()).await?;
         if let Some(items) = self.nodes.recent(&entry, &held, |recent| recent.before(None, items_max)).await? {
             return Ok(items);
         }
@@ -205,6 +206,7 @@ impl Pep {
     pub async fn item_of(&self, account: &BareJid, name: &str, id: &str) -> Result<Option<Arc<Item>>, Fault> {
         let entry = self.nodes.entry(account, name);
         let Some(held) = self.nodes.held(&entry).await? else { return Ok(None) };
+        let held = self.nodes.present(&entry, &held, self.now()).await?;
         if let Some(item) = self.nodes.recent(&entry, &held, |recent| recent.find(id).cloned()).await? {
             return Ok(Some(item));
         }

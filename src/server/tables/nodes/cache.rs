@@ -257,7 +257,7 @@ impl Nodes {
         let generation = {
             let known = entry.known();
             if let Some(recent) = &known.recent {
-                return Ok(ask(recent));
+                return Ok(ask(&recent.above(held.floor)));
             }
             known.generation
         };
@@ -318,7 +318,7 @@ impl Nodes {
     /// When the store fails.
     pub async fn item_head(&self, entry: &Entry, held: &Held, id: &str) -> Result<Option<ItemHead>, Fault> {
         if let Some(head) = self.item_head_here(entry, id) {
-            return Ok(head);
+            return Ok(head.filter(|head| head.sequence > held.floor));
         }
         load::item_head(self.store.as_ref(), held, id).await
     }

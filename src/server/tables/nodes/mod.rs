@@ -37,6 +37,7 @@ mod leases;
 mod likes;
 mod load;
 mod order;
+mod present;
 mod recent;
 mod row;
 mod save;

@@ -1,5 +1,6 @@
 //! The newest items of a node, kept in memory: what almost everybody who reads a node wants.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -63,6 +64,15 @@ impl Recent {
         if self.after <= floor {
             self.after = 0;
         }
+    }
+
+    /// What is here above a floor: almost always all of it.
+    pub(super) fn above(&self, floor: u64) -> Cow<'_, Self> {
+        let mut above = Cow::Borrowed(self);
+        if self.items.front().is_some_and(|item| item.sequence <= floor) || (self.after > 0 && self.after <= floor) {
+            above.to_mut().rise(floor);
+        }
+        above
     }
 
     fn forget_oldest(&mut self) {
