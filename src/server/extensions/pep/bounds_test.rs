@@ -203,3 +203,29 @@ async fn a_search_among_much_ends_before_all_is_read() {
     let first = romeo.ask(&query(HOME)).await;
     assert!(first.contains("<result"), "what is there is found");
 }
+
+#[tokio::test]
+async fn what_one_may_not_know_of_is_walked_past_without_its_name() {
+    let stage = Stage::new().await;
+    let (romeo, juliet) = (stage.log_in(ROMEO, &[]).await, stage.log_in(JULIET, &[]).await);
+    let service = "pubsub.example.com";
+    for number in 0..2_100 {
+        let closed = config(&[("pubsub#access_model", "whitelist")]);
+        juliet.send(&set(service, "", &create(&format!("secret-{number:04}"), &closed))).await;
+        juliet.take();
+    }
+    juliet.send(&set(service, "", &create("stage", &config(&[("pubsub#access_model", "open")])))).await;
+    let page = async |after: &str| {
+        let set = format!("<set xmlns='http://jabber.org/protocol/rsm'>{after}</set>");
+        let query = format!("<query xmlns='http://jabber.org/protocol/disco#items'>{set}</query>");
+        romeo.ask(&format!("<iq type='get' id='d' to='{service}'>{query}</iq>")).await
+    };
+    let first = page("").await;
+    assert!(!first.contains("secret") && !first.contains("<item "), "{first}");
+    let last = between(&first, "<last>", "</last>").expect("there is more");
+    let second = page(&format!("<after>{last}</after>")).await;
+    assert_eq!(attributes(&second, "node"), ["stage"]);
+    assert!(!second.contains("secret"), "{second}");
+    let forgotten = page("<after>urn:chirrup:onward:x</after>").await;
+    assert!(forgotten.contains("item-not-found"), "{forgotten}");
+}

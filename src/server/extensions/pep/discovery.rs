@@ -145,7 +145,7 @@ impl Pep {
         let size = query.size(usize::try_from(self.limits.page_items_max).unwrap_or(usize::MAX));
         let mut after: Option<Box<str>> = match query.start() {
             Start::First => None,
-            Start::After(name) => Some(name.into()),
+            Start::After(name) => Some(self.onward.name(account, name).ok_or(Refusal::ItemNotFound)?),
             Start::Before(_) | Start::Last | Start::Index(_) => return Err(Refusal::Unsupported("rsm").into()),
         };
         // Looked up once, whether or not a node asks for it.
@@ -172,11 +172,12 @@ impl Pep {
             tokio::task::yield_now().await;
         }
         let is_page = *query != Query::default() || !is_complete;
-        let looked_at = after.map(String::from).filter(|_| !is_complete && size > 0);
+        // Where nothing was found so far, it goes on behind what was looked at, which is not named.
+        let looked_at = after.filter(|_| seen.is_empty() && !is_complete && size > 0);
+        let onward = looked_at.map(|name| self.onward.mark(self.ids.as_ref(), account, &name));
         let set = is_page.then(|| Page {
-            // Where nothing was found so far, it goes on behind what was looked at.
-            first: seen.first().map(|held| held.node.name.to_string()).or(looked_at.clone()),
-            last: seen.last().map(|held| held.node.name.to_string()).or(looked_at),
+            first: seen.first().map(|held| held.node.name.to_string()).or_else(|| onward.clone()),
+            last: seen.last().map(|held| held.node.name.to_string()).or(onward),
             index: None,
             count: None,
         });

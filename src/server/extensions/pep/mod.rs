@@ -20,6 +20,7 @@ mod last;
 mod likes;
 mod lists;
 mod notified;
+mod onward;
 mod order;
 mod pending;
 mod public;
@@ -82,6 +83,7 @@ pub struct Pep {
     tag_turns: Turns,
     /// How far what is listed was looked at.
     tag_round: tokio::sync::Mutex<Option<Tagged>>,
+    onward: onward::Onward,
 }
 
 static SPEC: Spec = Spec {
@@ -163,6 +165,7 @@ impl Pep {
             tagged: TaggedPosts::new(Arc::clone(&kit.store)),
             tag_turns: Turns::default(),
             tag_round: tokio::sync::Mutex::default(),
+            onward: onward::Onward::default(),
         });
         likes::storms::watch(&pep, bell);
         pep
