@@ -52,7 +52,8 @@ pub struct DataPolicy {
     pub data_export: bool,
     /// Who can see people's data; empty for nothing said.
     pub access_policy: Vec<String>,
-    /// Whether an account can be removed with all of its data.
+    /// Whether an account can be removed with all of its data, wherever that lies. The software alone does not: what
+    /// somebody said at others stays there.
     pub full_erasure: bool,
     /// Hours between backups, or empty for nothing said.
     pub backup_frequency: String,
@@ -72,7 +73,7 @@ impl Default for DataPolicy {
             tos: String::new(),
             data_export: false,
             access_policy: Vec::new(),
-            full_erasure: true,
+            full_erasure: false,
             backup_frequency: String::new(),
             backup_retention: String::new(),
             extra_info: String::new(),
@@ -99,10 +100,13 @@ const EXAMPLE: &str = "[contacts]\n\
     auth_data = \"plain\"\n\
     # How long messages and posts are kept at most: hours, \"infinite\", \"unknown\", or \"\" to say nothing.\n\
     data_retention = \"\"\n\
-    # Whether people can delete what they published, take everything with them, and remove all of it with their account.\n\
+    # Whether people can delete what they published, and take everything with them.\n\
     data_deletion = true\n\
     data_export = false\n\
-    full_erasure = true\n\
+    # Whether all of it goes with their account. What is the account's own does; what it said at others stays: its comments\n\
+    # and other items in their nodes, its name where they were told of those, messages in their archives and mailboxes,\n\
+    # whatever other servers were sent, and backups. Promise it only if you see to those.\n\
+    full_erasure = false\n\
     # Whether your disks are encrypted.\n\
     encryption_at_rest = false\n\
     # Who can see people's data: any of \"admins\", \"moderators\", \"organization_member\", \"government\", \"advertisers\",\n\

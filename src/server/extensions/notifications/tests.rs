@@ -127,3 +127,58 @@ async fn nothing_is_kept_for_who_is_gone() {
     let found = notifications(&juliet).await;
     assert!(!found.contains("romeo@example.net"), "{found}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_by_its_type_tells_whom_it_names() {
+    let stage = Stage::new().await;
+    let juliet = stage.log_in(JULIET, &[]).await;
+    for (node, type_) in [("fam", "urn:xmpp:pubsub-social-feed:1"), ("fan", "")] {
+        let options = format!(
+            "<configure><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+             <value>http://jabber.org/protocol/pubsub#node_config</value></field>\
+             <field var='pubsub#access_model'><value>open</value></field>\
+             <field var='pubsub#type'><value>{type_}</value></field></x></configure>"
+        );
+        act(&stage, "romeo@example.net", "romeo@example.net", &format!("<create node='{node}'/>{options}")).await;
+        let item = format!(
+            "<publish node='{node}'><item id='1'><entry xmlns='{}'><title>in {node}</title>\
+             <link rel='mentioned' href='xmpp:juliet@example.com'/></entry></item></publish>",
+            ns::ATOM
+        );
+        act(&stage, "romeo@example.net", "romeo@example.net", &item).await;
+    }
+    let found = notifications(&juliet).await;
+    assert!(found.contains("in fam") && !found.contains("in fan"), "{found}");
+    act(&stage, "romeo@example.net", "romeo@example.net", "<retract node='fam'><item id='1'/></retract>").await;
+    let found = notifications(&juliet).await;
+    assert!(!found.contains("in fam"), "{found}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_removes_their_account_is_named_no_longer_for_what_went_with_it() {
+    let stage = Stage::new().await;
+    let (romeo, juliet) = (stage.log_in(ROMEO, &[]).await, stage.log_in(JULIET, &[]).await);
+    let options = "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+        <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
+        <field var='pubsub#access_model'><value>open</value></field></x></publish-options>";
+    let post = format!(
+        "<publish node='{}'><item id='1'><entry xmlns='{}'><title>x</title></entry></item></publish>{options}",
+        ns::MICROBLOG,
+        ns::ATOM
+    );
+    assert!(juliet.set("juliet@example.com", &post).await.contains("type='result'"));
+    let follow = format!("<subscribe node='{}' jid='romeo@example.net'/>", ns::MICROBLOG);
+    assert!(romeo.set("juliet@example.com", &follow).await.contains("type='result'"));
+    let target = format!("xmpp:juliet@example.com?;node={};item=1", "urn%3Axmpp%3Amicroblog%3A0");
+    let like = format!(
+        "<publish node='urn:xmpp:pubsub-attachments:1/{target}'><item id='romeo@example.net'>\
+         <attachments xmlns='urn:xmpp:pubsub-attachments:1'><noticed/></attachments></item></publish>"
+    );
+    let liked = romeo.set("juliet@example.com", &like).await;
+    assert!(liked.contains("type='result'"), "{liked}");
+    let found = notifications(&juliet).await;
+    assert!(found.contains("kind='follow'") && found.contains("kind='like'"), "{found}");
+    romeo.send("<iq type='set' id='r'><query xmlns='jabber:iq:register'><remove/></query></iq>").await;
+    let found = notifications(&juliet).await;
+    assert!(!found.contains("romeo@example.net"), "{found}");
+}

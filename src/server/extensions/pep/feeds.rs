@@ -5,7 +5,7 @@
 
 use pubsub::Caller;
 use pubsub::config::AccessModel;
-use pubsub::profile::microblog::{is_comments, is_feed};
+use pubsub::profile::alternate::is_of_posts;
 use xmpp::paging::{Page, Query, Start};
 use xmpp::xml::WithAttribute as _;
 use xmpp::{BareJid, Element, StanzaError, ns};
@@ -47,11 +47,14 @@ impl Pep {
         let host = service.domain().strip_prefix("pubsub.").unwrap_or_default();
         let mut after = match query.start() {
             Start::First => None,
-            Start::After(jid) => Some(BareJid::new(jid).map_err(|_| StanzaError::item_not_found())?),
+            Start::After(jid) => {
+                let jid = self.onward.name(service, jid).and_then(|jid| BareJid::new(&jid).ok());
+                Some(jid.ok_or_else(StanzaError::item_not_found)?)
+            }
             Start::Before(_) | Start::Last | Start::Index(_) => return Err(StanzaError::feature_not_implemented()),
         };
         let size = query.size(FEEDS_MAX);
-        let (mut items, mut first, mut seen, mut is_over) = (Vec::new(), None, 0, false);
+        let (mut items, mut ends, mut seen, mut is_over) = (Vec::new(), None::<(BareJid, BareJid)>, 0, false);
         let mut left = NODES_READ_MAX;
         while items.len() < size && seen < ACCOUNTS_MAX && left >= NODES_MAX && !is_over {
             let (page, is_complete) = self.directory.page(host, after.as_ref(), 50).await.map_err(broken)?;
@@ -66,14 +69,22 @@ impl Pep {
                 if entry.has_feeds && !blocks.are_apart(&caller.bare, &account).await.map_err(broken)? {
                     let nodes = self.listed_nodes(&account, None, NODES_MAX).await.map_err(broken)?;
                     left = left.saturating_sub(nodes.len());
+                    let before = items.len();
                     items.extend(feeds_of(&account, &nodes));
+                    if items.len() > before {
+                        ends = Some((ends.map_or_else(|| account.clone(), |(first, _)| first), account.clone()));
+                    }
                 }
-                first.get_or_insert_with(|| account.to_string());
                 after = Some(account);
             }
         }
         if *query != Query::default() || !is_over {
-            let last = after.map(|account| account.to_string()).filter(|_| first.is_some());
+            let (first, mut last) = ends.map(|(first, last)| (first.to_string(), last.to_string())).unzip();
+            if let Some(after) = after.filter(|after| !is_over && seen > 0 && last.as_deref() != Some(after.as_str())) {
+                // It goes on behind somebody of whom nothing is shown, and who is not named.
+                last = Some(self.onward.mark(self.ids.as_ref(), service, after.as_str()));
+            }
+            let first = first.or_else(|| last.clone());
             items.push(Page { first, last, index: None, count: None }.to_element());
         }
         Ok(items)
@@ -83,9 +94,8 @@ impl Pep {
 /// The feeds among an account's nodes.
 fn feeds_of(account: &BareJid, nodes: &[Held]) -> impl Iterator<Item = Element> {
     let open = nodes.iter().filter(|held| {
-        let name = &held.node.name;
-        let is_listed = is_feed(name) && !is_comments(name) && &**name != ns::PUBSUB_SUBSCRIPTION;
-        is_listed && held.node.config.access_model == AccessModel::Open
+        let config = &held.node.config;
+        is_of_posts(&held.node.name, config) && config.access_model == AccessModel::Open
     });
     open.take(FEEDS_OF_ONE_MAX).map(|held| {
         Element::builder("item", ns::DISCO_ITEMS)

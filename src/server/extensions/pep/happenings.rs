@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pubsub::model::NodeName;
-use pubsub::profile::attachments::{Attached, is_attachments, target};
+use pubsub::profile::alternate::is_of_posts;
+use pubsub::profile::attachments::{Attached, is_attachments, is_kept, target};
 use pubsub::profile::likes::is_heart;
 use pubsub::profile::microblog::{is_comments, is_feed, summary};
 use pubsub::profile::social::{Concern, How, concerned};
@@ -19,6 +20,7 @@ use store::Fault;
 use xmpp::{BareJid, Jid, ns};
 
 use super::Pep;
+use super::serve::Failure;
 use crate::extension::{Act, Happening, Occasion};
 use crate::router::Router;
 
@@ -70,7 +72,7 @@ impl Pep {
     pub(super) async fn happenings(&self, home: &BareJid, caller: &Caller, request: &Request) -> Coming {
         let found = match request {
             Request::Publish { node, item: Some(NewItem { payload: NewPayload::One { bytes, .. }, .. }), .. }
-                if is_attachments(node) || is_listened_to(node) =>
+                if is_attachments(node) || !is_kept(node) =>
             {
                 return Coming::Posted(Posted { node: NodeName::clone(node), payload: bytes.clone() });
             }
@@ -83,7 +85,7 @@ impl Pep {
                 Ok(person) => self.liker(home, node, person, &Attached::default()).await,
                 Err(_) => Ok(Vec::new()),
             },
-            Request::Retract { node, id, .. } if is_listened_to(node) => self.withdrawn(home, node, id).await,
+            Request::Retract { node, id, .. } => self.withdrawn(home, node, id).await,
             _ => Ok(Vec::new()),
         };
         Coming::Found(found.unwrap_or_else(|error| {
@@ -147,10 +149,23 @@ impl Pep {
 
     /// What an entry means that goes.
     async fn withdrawn(&self, home: &BareJid, node: &str, id: &str) -> Result<Vec<Happening>, Fault> {
+        if !self.is_listened_to(home, node).await? {
+            return Ok(Vec::new());
+        }
         let Some(item) = self.item_of(home, node, id).await? else { return Ok(Vec::new()) };
         let place = Place { service: home.clone(), node: node.into(), item: Some(id.into()) };
         let person = item.publisher.clone();
         self.writer(Entry { place, payload: &item.payload, person, is_taken_back: true, is_edit: false }).await
+    }
+
+    /// Whether what is published there is told to whom it concerns: in a feed of posts, by its name or its type, and in
+    /// comments.
+    async fn is_listened_to(&self, home: &BareJid, node: &str) -> Result<bool, Fault> {
+        if is_comments(node) {
+            return Ok(true);
+        }
+        let held = self.nodes.held(&self.nodes.entry(home, node)).await?;
+        Ok(held.is_some_and(|held| is_of_posts(node, &held.node.config)))
     }
 
     /// What is published means, now that it is.
@@ -165,6 +180,9 @@ impl Pep {
         let person = caller.bare.clone();
         if is_attachments(node) {
             return self.liker(home, node, person, &Attached::stored(payload)).await;
+        }
+        if !self.is_listened_to(home, node).await? {
+            return Ok(Vec::new());
         }
         let place = Place { service: home.clone(), node: Box::from(&**node), item: id.map(Box::from) };
         self.writer(Entry { place, payload, person, is_taken_back: false, is_edit }).await
@@ -227,6 +245,14 @@ impl Pep {
         }
     }
 
+    /// Takes back what a removed account did, and tells whom it concerned: they name it no longer.
+    pub(super) async fn take_back(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
+        let coming = self.happenings(home, caller, &request).await;
+        self.do_change(home, caller, request).await?;
+        self.tell_happenings(home, caller, coming, (None, false)).await;
+        Ok(())
+    }
+
     async fn may_concern(&self, happening: &Happening) -> Result<bool, Fault> {
         let Happening { whom, person, at, .. } = happening;
         // What they made may be there longer than they are.
@@ -242,7 +268,7 @@ impl Pep {
     }
 }
 
-/// Whether what is published there is told to whom it concerns.
+/// Whether what is published elsewhere is told to whom it concerns. Of a node there the name is known, and not its type.
 fn is_listened_to(node: &str) -> bool {
     is_feed(node) && node != ns::PUBSUB_SUBSCRIPTION
 }

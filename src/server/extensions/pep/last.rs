@@ -350,7 +350,7 @@ impl Pep {
                 for Subscription { jid, id, .. } in rows {
                     let (node, subid) = ((*node).into(), Some(id.to_string().into()));
                     let request = Request::Unsubscribe { node, jid, subid };
-                    is_progress |= self.do_change(&home, &caller, request).await.is_ok();
+                    is_progress |= self.take_back(&home, &caller, request).await.is_ok();
                 }
             }
             if !is_progress {

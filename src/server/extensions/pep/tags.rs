@@ -11,7 +11,9 @@ use std::sync::Arc;
 use pubsub::config::Bound;
 use pubsub::decide::{drop_kept, enlist, forget};
 use pubsub::model::{ItemHead, NodeName};
-use pubsub::profile::microblog::{is_comments, is_feed};
+use pubsub::profile::alternate::is_of_posts;
+use pubsub::profile::attachments::is_kept;
+use pubsub::profile::microblog::is_comments;
 use pubsub::profile::social::{categories, has_categories};
 use pubsub::profile::tags::{self, TAG_BYTES_MAX, is_tag};
 use pubsub::profile::uri::Place;
@@ -169,9 +171,9 @@ impl Pep {
             }
             _ => return None,
         };
-        let is_listed = is_feed(node) && !is_comments(node) && &**node != ns::PUBSUB_SUBSCRIPTION;
+        let may_be_of_posts = !is_comments(node) && !is_kept(node);
         let may_bear = matches!(payload, Some(NewPayload::One { bytes, .. }) if has_categories(bytes));
-        is_listed.then(|| Tagging { node: NodeName::clone(node), item, may_bear })
+        may_be_of_posts.then(|| Tagging { node: NodeName::clone(node), item, may_bear })
     }
 
     /// The change was made: what is listed follows. `is_new` says that what it published was never there before.
@@ -188,11 +190,20 @@ impl Pep {
             return;
         }
         let settled = match item.or_else(|| published(reply).map(Box::from)) {
-            Some(item) => self.retag(home, &node, &item, may_bear).await,
+            Some(item) => self.retag_one(home, &node, &item, may_bear).await,
             None => self.retag_all(home, &node).await,
         };
         if let Err(error) = settled {
             tracing::error!(?error, %home, %node, "what is listed under hashtags is behind");
+        }
+    }
+
+    /// One item of a node, if that is for posts.
+    async fn retag_one(&self, home: &BareJid, node: &str, id: &str, may_come: bool) -> Result<(), Failure> {
+        let held = self.nodes.held(&self.nodes.entry(home, node)).await?;
+        match held.is_some_and(|held| is_of_posts(node, &held.node.config)) {
+            true => self.retag(home, node, id, may_come).await,
+            false => Ok(()),
         }
     }
 
@@ -218,7 +229,7 @@ impl Pep {
         let entry = self.nodes.entry(home, node);
         let held = self.nodes.held(&entry).await?.filter(|held| {
             let config = &held.node.config;
-            held.is_open() && config.persist_items && config.item_expire == Bound::Max
+            is_of_posts(node, config) && held.is_open() && config.persist_items && config.item_expire == Bound::Max
         });
         let item = match &held {
             Some(_) => self.item_of(home, node, id).await?,

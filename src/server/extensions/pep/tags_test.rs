@@ -124,3 +124,55 @@ async fn a_list_goes_with_the_last_lease() {
     romeo.read().await;
     assert_eq!(listed(&romeo, "verona").await, None);
 }
+
+#[tokio::test]
+async fn a_list_goes_with_its_last_watcher_when_its_last_post_went_before() {
+    let stage = Stage::new().await;
+    let (romeo, juliet) = (stage.log_in(ROMEO, &[]).await, stage.log_in(JULIET, &[]).await);
+    let retract = format!("<retract node='{}'><item id='1'/></retract>", ns::MICROBLOG);
+    for is_removed in [false, true] {
+        post(&stage, "juliet@example.com", "1", &["fresh"]).await;
+        watch(&romeo, "subscribe", "fresh", "romeo@example.net").await;
+        juliet.set("juliet@example.com", &retract).await;
+        assert_eq!(listed(&juliet, "fresh").await, Some((0, String::new())), "somebody watches");
+        if is_removed {
+            romeo.send("<iq type='set' id='r'><query xmlns='jabber:iq:register'><remove/></query></iq>").await;
+        } else {
+            watch(&romeo, "unsubscribe", "fresh", "romeo@example.net").await;
+        }
+        assert_eq!(listed(&juliet, "fresh").await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_feed_is_one_by_its_name_or_its_type() {
+    let stage = Stage::new().await;
+    let juliet = stage.log_in(JULIET, &[]).await;
+    let config = |node: &str, type_: &str| {
+        format!(
+            "<configure{node}><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+             <value>http://jabber.org/protocol/pubsub#node_config</value></field>\
+             <field var='pubsub#access_model'><value>open</value></field>\
+             <field var='pubsub#type'><value>{type_}</value></field></x></configure>"
+        )
+    };
+    let typed = config("", "urn:xmpp:pubsub-social-feed:1");
+    juliet.set("juliet@example.com", &format!("<create node='fam'/>{typed}")).await;
+    juliet.set("juliet@example.com", &format!("<create node='fan'/>{}", config("", ""))).await;
+    for node in ["fam", "fan"] {
+        let item = format!(
+            "<publish node='{node}'><item id='1'><entry xmlns='{}'><title>{node}</title><category term='verona'/></entry>\
+             </item></publish>",
+            ns::ATOM
+        );
+        assert!(juliet.set("juliet@example.com", &item).await.contains("type='result'"));
+    }
+    assert_eq!(listed(&juliet, "verona").await, Some((1, "fam".to_owned())));
+    let other = format!(
+        "<iq type='set' id='c'><pubsub xmlns='{}'>{}</pubsub></iq>",
+        ns::PUBSUB_OWNER,
+        config(" node='fam'", "")
+    );
+    assert!(juliet.ask(&other).await.contains("type='result'"));
+    assert_eq!(listed(&juliet, "verona").await, None, "it is none any more");
+}

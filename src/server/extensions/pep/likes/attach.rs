@@ -120,7 +120,7 @@ impl Pep {
             let mut batch = Batch::new();
             for (home, node) in &page {
                 let request = Request::Retract { node: (&**node).into(), id: person.as_str().into(), notify: true };
-                match self.do_change(home, &own, request).await {
+                match self.take_back(home, &own, request).await {
                     Err(Failure::Fault(error)) => return Err(error.into()),
                     // The post is gone, and with it what was attached.
                     Ok(()) | Err(Failure::Refused(_)) => Nodes::set_attached(&mut batch, person, home, node, false),
