@@ -156,7 +156,7 @@ pub const ROWS: &[Row] = &[
         "XEP-0356 4.3",
     ),
     row(
-        "a message is to be sent in somebody's name",
+        "a message is to be sent in somebody's name, where no component has privileges",
         &[
             "{header}",
             "{proof}",

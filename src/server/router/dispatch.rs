@@ -14,6 +14,9 @@ use crate::runtime::survive;
 impl Router {
     /// Routes an IQ of type `type_`; `from` is proven.
     pub(super) async fn iq(&self, caller: Caller, type_: IqType, destination: Destination, stanza: Stanza) {
+        if self.is_misaddressed(&caller, type_, &destination, &stanza) {
+            return self.bounce(&stanza, &StanzaError::forbidden()).await;
+        }
         let (at, entity) = match destination {
             Destination::Remote(domain) => {
                 if type_ == IqType::Set
@@ -67,6 +70,17 @@ impl Router {
             return forwarding.await;
         }
         self.handle(at, type_, caller, entity, stanza).await;
+    }
+
+    /// Whether a component uses a privilege over somebody who is no account: what is asked in an account's name goes to
+    /// its bare address, and "the server MUST refuse the request" otherwise (XEP-0356 section 6.3).
+    fn is_misaddressed(&self, caller: &Caller, type_: IqType, destination: &Destination, stanza: &Stanza) -> bool {
+        matches!(type_, IqType::Get | IqType::Set)
+            && !matches!(destination, Destination::Account(_))
+            && stanza.content.has("privileged_iq", ns::PRIVILEGE)
+            && caller.session.is_none()
+            && self.is_component(caller.jid.domain())
+            && self.wiring().handler(To::ACCOUNT, type_, "privileged_iq", ns::PRIVILEGE).is_some()
     }
 
     fn answered(&self, caller: &Caller, id: &str, stanza: Stanza) {

@@ -44,11 +44,7 @@ impl Privileges {
         if !asked.stanza.head.to.as_ref().is_some_and(|to| to.is_bare() && to.localpart().is_some()) {
             return Err(StanzaError::forbidden());
         }
-        match self.accounts.exists(&asked.to).await {
-            Ok(true) => {}
-            Ok(false) => return Err(StanzaError::forbidden()),
-            Err(error) => return Err(crate::extension::fault("accounts", &error)),
-        }
+        self.require_account(&asked.to).await?;
         let request = asked.open()?;
         let mut children = request.children();
         let (Some(iq), None) = (children.next(), children.next()) else { return Err(StanzaError::bad_request()) };

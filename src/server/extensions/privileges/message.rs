@@ -13,7 +13,7 @@ impl Privileges {
     /// Sends what a component says in somebody's name, or answers why not.
     pub(super) async fn privileged_message(self: Arc<Self>, stanza: Stanza) {
         let Some(router) = self.router.upgrade() else { return };
-        match self.in_the_name_of(&stanza) {
+        match self.in_the_name_of(&stanza).await {
             Ok((from, message)) => {
                 tracing::debug!(component = ?stanza.head.from, %from, "a message in somebody's name");
                 router.route(Caller { jid: from, session: None }, message).await;
@@ -23,7 +23,7 @@ impl Privileges {
     }
 
     /// "Forwarded message 'from' attribute MUST be a bare JID from the server, no resource is allowed."
-    fn in_the_name_of(&self, stanza: &Stanza) -> Result<(Jid, Stanza), StanzaError> {
+    async fn in_the_name_of(&self, stanza: &Stanza) -> Result<(Jid, Stanza), StanzaError> {
         let (Some(caller), Some(to)) = (&stanza.head.from, &stanza.head.to) else {
             return Err(StanzaError::bad_request());
         };
@@ -36,9 +36,10 @@ impl Privileges {
         let privilege = privilege.open().map_err(|_| StanzaError::bad_request())?;
         let message = forwarded(&privilege, "message")?;
         let from = message.head.from.clone().filter(|from| from.is_bare() && from.domain() == host.domain());
-        match (message.head.kind, from) {
-            (Kind::Message(_), Some(from)) => Ok((from, message)),
-            _ => Err(StanzaError::forbidden()),
+        let (Kind::Message(_), Some(from)) = (message.head.kind, from) else { return Err(StanzaError::forbidden()) };
+        if from.localpart().is_some() {
+            self.require_account(&from.to_bare()).await?;
         }
+        Ok((from, message))
     }
 }

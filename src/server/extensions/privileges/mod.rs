@@ -114,6 +114,15 @@ impl Privileges {
         })
     }
 
+    /// `forbidden` unless `account` exists.
+    async fn require_account(&self, account: &BareJid) -> Result<(), StanzaError> {
+        match self.accounts.exists(account).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StanzaError::forbidden()),
+            Err(error) => Err(crate::extension::fault("accounts", &error)),
+        }
+    }
+
     /// Tells whoever may know of a change in the roster of `account`; `push` is the push behind the recipient's address.
     fn roster_changed(&self, account: &BareJid, push: &bytes::Bytes) {
         let Some(router) = self.router.upgrade() else { return };
