@@ -166,6 +166,10 @@ fn components(host: &str, cast: &[Character]) -> String {
             }
         }
     }
+    let asked_for = cast.iter().find_map(|one| one.get("client_namespaces"));
+    if let Some(namespaces) = asked_for {
+        text.push_str(&format!("[delegation]\nclient_namespaces = {namespaces}\n"));
+    }
     text
 }
 

@@ -317,6 +317,13 @@ pub(super) fn check(section: &Components, components: &[Component], hosts: &[sup
             .with_hint("`presence = \"roster\"` needs `roster = \"get\"` or \"both\" (XEP-0356)"));
         }
         for delegation in &component.delegations {
+            if delegation.namespace.is_empty() || delegation.namespace == xmpp::ns::DELEGATION {
+                return Err(ConfigError::new(format!(
+                    "`{}` cannot be delegated to the component `{name}`",
+                    delegation.namespace
+                ))
+                .with_hint("delegation itself stays with the server (XEP-0355, business rule 5)"));
+            }
             let others = components.iter().take(index + 1).flat_map(|other| &other.delegations);
             if others.filter(|other| other.namespace == delegation.namespace).count() > 1 {
                 return wrong(format!("`{}` is delegated twice", delegation.namespace));

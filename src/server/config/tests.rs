@@ -86,6 +86,10 @@ fn wrong_values_name_their_key_or_line() {
         ("[dns]\ntimeout_seconds = 0", "`dns.timeout_seconds` is 0; choose 1 to 60"),
         ("[dns]\ntrust_anchor = \"anchor.zone\"", "`dns.trust_anchor` is named and `dns.dnssec` is false"),
         ("admins = [\"alice\"]", "`alice` is not a bare JID"),
+        (
+            "[[component]]\nname = \"a.example\"\nsecret = \"s\"\ndelegation = [{ namespace = \"urn:xmpp:delegation:2\" }]",
+            "`urn:xmpp:delegation:2` cannot be delegated to the component `a.example`",
+        ),
         ("log = ", ":1: "),
     ];
     for (text, part) in table {

@@ -1,6 +1,6 @@
 //! Who handles what somebody else handles instead (XEP-0355), as the router and service discovery see it.
 
-use xmpp::{BareJid, Element, Stanza, StanzaError};
+use xmpp::{BareJid, Element, Stanza};
 
 use super::{Asked, BoxFuture, Caller, To};
 
@@ -10,11 +10,9 @@ pub trait Delegate: Send + Sync + 'static {
     /// answered in the entity's name, later. `None` if it is handled here.
     fn forward(&self, caller: &Caller, entity: &BareJid, stanza: &Stanza) -> Option<BoxFuture<()>>;
 
-    /// Has a question about a node answered elsewhere that nobody here knows, if there is anybody for it.
-    ///
-    /// # Errors
-    /// `item-not-found` if there is nobody.
-    fn remaining(&self, asked: Asked) -> Result<BoxFuture<()>, StanzaError>;
+    /// Has a question of service discovery about an account answered elsewhere: about its items, or about a node that
+    /// nobody here knows. `None` if there is nobody for it.
+    fn remaining(&self, asked: &Asked) -> Option<BoxFuture<()>>;
 
     /// What disco#info says of a host or an account, with what is said elsewhere in place of what is handled there.
     fn nest(&self, at: To, entity: &BareJid, children: Vec<Element>) -> Vec<Element>;

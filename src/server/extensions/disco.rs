@@ -10,7 +10,7 @@ use xmpp::xml::{ElementBuilder, WithAttribute as _};
 use xmpp::{Element, StanzaError, ns};
 
 use crate::config::Config;
-use crate::extension::{Answer, Asked, Delegate, Extension, Identity, Kit, Mount, Reply, Spec, To, Xep};
+use crate::extension::{Answer, Asked, BoxFuture, Delegate, Extension, Identity, Kit, Mount, Reply, Spec, To, Xep};
 use crate::router::Router;
 
 /// Answers service discovery.
@@ -132,10 +132,10 @@ impl Disco {
                     return Ok(Reply::Element(answer.append_all(children?).build()));
                 }
                 let found = nodes.info(asked.caller.clone(), asked.to.clone(), node.into()).await;
-                if let (Err(error), Some(delegate)) = (&found, &wiring.delegate)
-                    && error.condition == xmpp::stanza::Condition::ItemNotFound
+                if is_unknown(&found)
+                    && let Some(passing) = remaining(&router, &asked)
                 {
-                    delegate.remaining(asked)?.await;
+                    passing.await;
                     return Ok(Reply::Sent);
                 }
                 for child in found? {
@@ -176,7 +176,21 @@ impl Disco {
             answer = answer.attribute("node", &**node);
         }
         if let Some(nodes) = &router.wiring().account_nodes {
-            for child in nodes.items(asked.caller.clone(), asked.to.clone(), node, query).await? {
+            // Nobody knows an account's items but one.
+            if node.is_none()
+                && let Some(passing) = remaining(&router, &asked)
+            {
+                passing.await;
+                return Ok(Reply::Sent);
+            }
+            let found = nodes.items(asked.caller.clone(), asked.to.clone(), node, query).await;
+            if is_unknown(&found)
+                && let Some(passing) = remaining(&router, &asked)
+            {
+                passing.await;
+                return Ok(Reply::Sent);
+            }
+            for child in found? {
                 answer = answer.append(child);
             }
         } else if node.is_some() {
@@ -198,6 +212,16 @@ pub(super) fn domain_info(router: &Router, node: Option<&str>) -> Element {
         answer = answer.append(form());
     }
     answer.build()
+}
+
+/// Whether nobody here knows what was asked about.
+fn is_unknown<T>(found: &Result<T, StanzaError>) -> bool {
+    found.as_ref().is_err_and(|error| error.condition == xmpp::stanza::Condition::ItemNotFound)
+}
+
+/// Has a question answered by whoever is there for the rest (XEP-0355 section 7.2).
+fn remaining(router: &Router, asked: &Asked) -> Option<BoxFuture<()>> {
+    router.wiring().delegate.as_ref()?.remaining(asked)
 }
 
 /// An answer with what is said elsewhere in it (XEP-0355 section 7.2).

@@ -14,9 +14,12 @@ use crate::extension::Caller;
 use crate::runtime::Timestamp;
 use crate::session::Session;
 
-/// Questions that wait for their answers: in all, and of one account.
-const OPEN_MAX: usize = 1_000;
-const OPEN_PER_ACCOUNT_MAX: usize = 3;
+/// Questions that wait for their answers: in all, and of entities of one domain.
+const OPEN_MAX: usize = 10_000;
+const OPEN_PER_DOMAIN_MAX: usize = 1_000;
+/// Of them for one account. There is one of one entity.
+const OPEN_PER_ACCOUNT_MAX: usize = 6;
+const OPEN_PER_ACCOUNT_AND_DOMAIN_MAX: usize = 2;
 /// How long they wait, in microseconds.
 const PATIENCE: Timestamp = 600_000_000;
 
@@ -28,6 +31,37 @@ pub(super) struct Wish {
     /// Whose they are.
     pub(super) account: BareJid,
     pub(super) namespaces: Vec<String>,
+}
+
+/// A wish about which its owner is asked.
+struct Question {
+    wish: Wish,
+    since: Timestamp,
+    /// Whom the form was shown. It goes with the last of them: nobody is left who could answer.
+    shown: Vec<Weak<Session>>,
+}
+
+impl Question {
+    fn waits(&self, now: Timestamp) -> bool {
+        now.saturating_sub(self.since) < PATIENCE && self.shown.iter().any(is_there)
+    }
+}
+
+fn is_there(session: &Weak<Session>) -> bool {
+    session.upgrade().is_some_and(|session| !session.mailbox.is_closed())
+}
+
+/// What a manager is to be told: all of an account's namespaces that it handles from now on.
+pub(super) type Told = (Jid, Vec<String>);
+
+/// What an answer has changed.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answered {
+    pub(super) manager: Jid,
+    /// What the manager was granted anew.
+    pub(super) granted: Vec<String>,
+    /// Everybody for whom something has changed.
+    pub(super) told: Vec<Told>,
 }
 
 /// What an account has granted.
@@ -45,8 +79,18 @@ impl Grant {
     }
 
     fn holds(&self) -> bool {
-        self.session.upgrade().is_some_and(|session| !session.mailbox.is_closed())
+        is_there(&self.session)
     }
+}
+
+/// What is left to each of `managers`, each named once.
+fn left(all: &[Grant], mut managers: Vec<Jid>) -> Vec<Told> {
+    managers.sort_unstable();
+    managers.dedup();
+    let of = |manager: &Jid| {
+        all.iter().filter(|grant| grant.manager == *manager).map(|grant| grant.namespace.clone()).collect()
+    };
+    managers.into_iter().map(|manager| (manager.clone(), of(&manager))).collect()
 }
 
 /// Wishes and grants of all accounts.
@@ -59,7 +103,7 @@ pub(super) struct Consents {
 #[derive(Default)]
 struct State {
     /// By challenge.
-    open: BTreeMap<Box<str>, (Wish, Timestamp)>,
+    open: BTreeMap<Box<str>, Question>,
     granted: BTreeMap<BareJid, Vec<Grant>>,
 }
 
@@ -81,44 +125,76 @@ impl Consents {
         self.namespaces.iter().any(|one| one == namespace)
     }
 
-    /// Notes that the owner is asked, unless too much is asked already.
-    pub(super) fn ask(&self, wish: Wish, challenge: &str, now: Timestamp) -> bool {
+    /// Notes that the owner is asked on the sessions `shown`, unless too much is asked already.
+    pub(super) fn ask(&self, wish: Wish, challenge: &str, shown: &[Arc<Session>], now: Timestamp) -> bool {
         let open = &mut self.state().open;
-        open.retain(|_, (_, since)| now.saturating_sub(*since) < PATIENCE);
-        let own = || open.values().filter(|(other, _)| other.account == wish.account);
-        if open.len() >= OPEN_MAX || own().count() >= OPEN_PER_ACCOUNT_MAX || own().any(|(other, _)| *other == wish) {
+        open.retain(|_, question| question.waits(now));
+        let (mut of_account, mut of_domain, mut of_both) = (0, 0, 0);
+        for other in open.values().map(|question| &question.wish) {
+            let is_of_account = other.account == wish.account;
+            let is_of_domain = other.manager.domain() == wish.manager.domain();
+            if is_of_account && other.manager.as_bare_str() == wish.manager.as_bare_str() {
+                return false;
+            }
+            of_account += usize::from(is_of_account);
+            of_domain += usize::from(is_of_domain);
+            of_both += usize::from(is_of_account && is_of_domain);
+        }
+        if open.len() >= OPEN_MAX
+            || of_domain >= OPEN_PER_DOMAIN_MAX
+            || of_account >= OPEN_PER_ACCOUNT_MAX
+            || of_both >= OPEN_PER_ACCOUNT_AND_DOMAIN_MAX
+        {
             return false;
         }
-        open.insert(challenge.into(), (wish, now)).is_none()
+        let shown = shown.iter().map(Arc::downgrade).collect();
+        open.insert(challenge.into(), Question { wish, since: now, shown }).is_none()
     }
 
-    /// Takes the answer that came on `session`: what was asked, and what of it is granted from now on. `None` if nobody
-    /// has asked, or not this account, or too long ago.
-    pub(super) fn answer(&self, session: &Arc<Session>, form: &Form, now: Timestamp) -> Option<(Wish, Vec<String>)> {
+    /// Takes the answer that came on `session`. `None` if nobody has asked, or not this account, or too long ago. What was
+    /// granted to the same manager before and is refused now is over.
+    pub(super) fn answer(&self, session: &Arc<Session>, form: &Form, now: Timestamp) -> Option<Answered> {
         let challenge = form.value("challenge")?;
         let account = session.jid.bare();
         let mut state = self.state();
-        let (wish, since) = state.open.get(challenge)?;
-        if wish.account != account || now.saturating_sub(*since) >= PATIENCE {
+        let question = state.open.get(challenge)?;
+        if question.wish.account != account || !question.waits(now) {
             return None;
         }
-        let (wish, _) = state.open.remove(challenge)?;
+        let Question { wish: Wish { manager, namespaces, .. }, .. } = state.open.remove(challenge)?;
         let is_granted =
-            |namespace: &&String| form.field(namespace).is_some_and(|field| matches!(field.to_bool(), Ok(true)));
-        let granted: Vec<String> = match form.type_ {
-            FormType::Submit => wish.namespaces.iter().filter(is_granted).cloned().collect(),
-            _ => Vec::new(),
+            |namespace: &String| form.field(namespace).is_some_and(|field| matches!(field.to_bool(), Ok(true)));
+        let (granted, refused): (Vec<String>, Vec<String>) = match form.type_ {
+            FormType::Submit => namespaces.into_iter().partition(is_granted),
+            _ => Default::default(),
         };
-        let all = state.granted.entry(account).or_default();
-        // One has a namespace; and those whose sessions are gone make room.
-        all.retain(|grant| grant.holds() && !granted.contains(&grant.namespace));
+        let all = state.granted.entry(account.clone()).or_default();
+        // Those whose sessions are gone make room.
+        all.retain(Grant::holds);
+        let mut changed = Vec::new();
+        // One has a namespace.
+        all.retain(|grant| {
+            let is_over = granted.contains(&grant.namespace)
+                || (grant.manager == manager && refused.contains(&grant.namespace));
+            if is_over {
+                changed.push(grant.manager.clone());
+            }
+            !is_over
+        });
+        if !granted.is_empty() {
+            changed.push(manager.clone());
+        }
         all.extend(granted.iter().map(|namespace| Grant {
             namespace: namespace.clone(),
-            manager: wish.manager.clone(),
+            manager: manager.clone(),
             session: Arc::downgrade(session),
             said: Vec::new(),
         }));
-        Some((wish, granted))
+        let told = left(all, changed);
+        if all.is_empty() {
+            state.granted.remove(&account);
+        }
+        Some(Answered { manager, granted, told })
     }
 
     /// Who handles this namespace for `entity` when `caller` asks (section 5.2).
@@ -153,23 +229,21 @@ impl Consents {
         said.map(|grant| (grant.namespace.clone(), grant.said.clone())).collect()
     }
 
-    /// What was granted on `session` is over: who is to be told, and what is left to each.
-    pub(super) fn end(&self, session: &Session) -> Vec<(Jid, Vec<String>)> {
+    /// What was asked and granted on `session` is over: who is to be told what is left.
+    pub(super) fn end(&self, session: &Session) -> Vec<Told> {
         if !self.is_any() {
             return Vec::new();
         }
         let account = session.jid.bare();
         let mut state = self.state();
+        state.open.retain(|_, question| {
+            question.shown.retain(|shown| !std::ptr::eq(shown.as_ptr(), session));
+            !question.shown.is_empty()
+        });
         let Some(all) = state.granted.get_mut(&account) else { return Vec::new() };
-        let mut losers: Vec<Jid> = all.iter().filter(|grant| grant.is_of(session)).map(|g| g.manager.clone()).collect();
-        // Those of one manager need not stand together.
-        losers.sort_unstable();
-        losers.dedup();
+        let losers = all.iter().filter(|grant| grant.is_of(session)).map(|grant| grant.manager.clone()).collect();
         all.retain(|grant| !grant.is_of(session));
-        let left = |manager: &Jid| {
-            all.iter().filter(|grant| grant.manager == *manager).map(|grant| grant.namespace.clone()).collect()
-        };
-        let told = losers.into_iter().map(|manager| (manager.clone(), left(&manager))).collect();
+        let told = left(all, losers);
         if all.is_empty() {
             state.granted.remove(&account);
         }
@@ -179,7 +253,7 @@ impl Consents {
     /// An account is gone, with all it was asked and has granted.
     pub(super) fn forget(&self, account: &BareJid) {
         let mut state = self.state();
-        state.open.retain(|_, (wish, _)| wish.account != *account);
+        state.open.retain(|_, question| question.wish.account != *account);
         state.granted.remove(account);
     }
 }

@@ -25,8 +25,10 @@ use crate::router::Router;
 use crate::runtime::{Clock, Ids};
 use crate::session::Session;
 
-/// The namespace that stands for disco#info of nodes of accounts that nobody here knows.
-const REMAINING: &str = "urn:xmpp:delegation:2:bare:disco#info:*";
+/// The namespaces that stand for questions about accounts: disco#info of nodes that nobody here knows, and disco#items of
+/// the same and of the account itself.
+const REMAINING_INFO: &str = "urn:xmpp:delegation:2:bare:disco#info:*";
+const REMAINING_ITEMS: &str = "urn:xmpp:delegation:2:bare:disco#items:*";
 /// Children of disco#info taken from a component for one namespace.
 const NESTED_MAX: usize = 256;
 
@@ -96,7 +98,7 @@ impl Delegation {
         }
         for namespace in &settings.client_namespaces {
             if namespace.is_empty()
-                || namespace == ns::DELEGATION
+                || namespace.starts_with(ns::DELEGATION)
                 || rules.iter().any(|rule| rule.namespace == *namespace)
             {
                 return Err(ConfigError::new(format!(
@@ -276,13 +278,17 @@ impl Delegate for Delegation {
         Some(Box::pin(Self::pass(router, host, to, caller.clone(), entity.clone(), stanza.clone())))
     }
 
-    fn remaining(&self, asked: Asked) -> Result<BoxFuture<()>, StanzaError> {
-        let rule = self.rules.iter().find(|rule| rule.namespace == REMAINING && rule.is_for(&asked.caller, &asked.to));
-        let (Some(router), Some(rule)) = (self.router.upgrade(), rule) else {
-            return Err(StanzaError::item_not_found());
-        };
+    fn remaining(&self, asked: &Asked) -> Option<BoxFuture<()>> {
         let Asked { caller, to, stanza, .. } = asked;
-        Ok(Box::pin(Self::pass(router, rule.host.clone(), rule.to.clone(), caller, to, stanza)))
+        let find = |namespace| self.rules.iter().find(|rule| rule.namespace == namespace && rule.is_for(caller, to));
+        let rule = match asked.payload().ns() {
+            // Whoever has items of its own says what they are (section "Bare JID Disco Items").
+            ns::DISCO_INFO => find(REMAINING_INFO).or_else(|| find(REMAINING_ITEMS))?,
+            ns::DISCO_ITEMS => find(REMAINING_ITEMS)?,
+            _ => return None,
+        };
+        let (host, way) = (rule.host.clone(), rule.to.clone());
+        Some(Box::pin(Self::pass(self.router.upgrade()?, host, way, caller.clone(), to.clone(), stanza.clone())))
     }
 
     fn nest(&self, at: To, entity: &BareJid, mut children: Vec<Element>) -> Vec<Element> {
@@ -324,7 +330,7 @@ impl Listener for Delegation {
             Stanza::new(Kind::Message(MessageType::Normal)).from(host.clone()).to(to.clone()).id(self.ids.id());
         let message = message.with(&delegation);
         let nodes: Vec<_> = own()
-            .filter(|(_, rule)| rule.namespace != REMAINING)
+            .filter(|(_, rule)| ![REMAINING_INFO, REMAINING_ITEMS].contains(&&*rule.namespace))
             .flat_map(|(number, rule)| {
                 [((number, false), node("::", &rule.namespace)), ((number, true), node(":bare:", &rule.namespace))]
             })

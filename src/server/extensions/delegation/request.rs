@@ -9,7 +9,7 @@ use xmpp::xml::WithAttribute as _;
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 
 use super::Delegation;
-use super::consent::Wish;
+use super::consent::{Answered, Wish};
 use crate::extension::{Answer, Asked, Reply};
 use crate::router::Router;
 use crate::session::Session;
@@ -42,7 +42,7 @@ impl Delegation {
         }
         let wish = Wish { manager, account, namespaces };
         let challenge = self.ids.id();
-        if self.consents.ask(wish.clone(), &challenge, self.clock.now()) {
+        if self.consents.ask(wish.clone(), &challenge, &here, self.clock.now()) {
             for session in here {
                 let message = Stanza::new(Kind::Message(MessageType::Normal)).from(asked.to.clone());
                 let message = message.to(session.jid.clone()).id(self.ids.id());
@@ -72,20 +72,20 @@ impl Delegation {
             let answered = self.consents.answer(&session, &form, self.clock.now());
             Some((session.jid.bare(), answered?))
         });
-        let Some((account, (wish, granted))) = answered else {
+        let Some((account, Answered { manager, granted, told })) = answered else {
             return router.bounce(&stanza, &StanzaError::service_unavailable()).await;
         };
-        if granted.is_empty() {
-            return;
+        for (manager, namespaces) in told {
+            tracing::info!(%account, %manager, ?namespaces, "an owner has changed who handles their namespaces");
+            self.tell(&router, &account, &manager, &namespaces).await;
         }
-        tracing::info!(%account, manager = %wish.manager, ?granted, "namespaces are delegated by their owner");
-        self.tell(&router, &account, &wish.manager, &granted).await;
         for namespace in granted {
-            self.inquire_for(&router, &account, &wish.manager, namespace).await;
+            self.inquire_for(&router, &account, &manager, namespace).await;
         }
     }
 
-    /// Says what of `account` is delegated to `manager`.
+    /// Says what of `account` is delegated to `manager` from now on: "if delegations are changed during a session, server
+    /// MUST notify managing entity of the new delegations" (business rule 3).
     pub(super) async fn tell(&self, router: &Router, account: &BareJid, manager: &Jid, namespaces: &[String]) {
         let Ok(host) = BareJid::new(account.domain()) else { return };
         let delegated = namespaces.iter().map(|namespace| {
