@@ -6,6 +6,7 @@
 //! they are about to end is pushed others. The services themselves change with the configuration alone, which is read once.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use base64::Engine as _;
@@ -30,8 +31,11 @@ const TOLD_MAX: usize = 100_000;
 const TOLD_PER_SESSION_MAX: usize = 8;
 /// Sessions given others before others run.
 const STRIDE: usize = 64;
-/// Credentials are replaced so many seconds before they end, or after three quarters of their time where that is later.
+/// Credentials are due so many seconds before they end, or after three quarters of their time where that is later. What is
+/// due is looked at once a minute, so the last quarter of the shortest must be well longer.
 const EARLY_SECONDS: u64 = 300;
+/// How long credentials may be good for.
+const LIFETIME_SECONDS: RangeInclusive<u64> = 600..=31_536_000;
 
 /// One `[[external_services]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -75,8 +79,8 @@ impl External {
         if self.secret.is_some() && (self.username.is_some() || self.password.is_some()) {
             return wrong("credentials are made from `secret`, or they are `username` and `password`, not both");
         }
-        if self.secret.as_deref() == Some("") || !(60..=31_536_000).contains(&self.lifetime_seconds) {
-            return wrong("`secret` must not be empty, and `lifetime_seconds` is between a minute and a year");
+        if self.secret.as_deref() == Some("") || !LIFETIME_SECONDS.contains(&self.lifetime_seconds) {
+            return wrong("`secret` must not be empty, and `lifetime_seconds` is between ten minutes and a year");
         }
         Ok(())
     }
@@ -125,6 +129,11 @@ fn password(secret: &str, username: &str) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
+/// After how many seconds credentials are due to be replaced that are good for so many.
+fn due_after(lifetime_seconds: u64) -> u64 {
+    lifetime_seconds.saturating_sub(EARLY_SECONDS.min(lifetime_seconds / 4))
+}
+
 /// A session that has credentials that end.
 #[derive(Debug)]
 struct Told {
@@ -169,6 +178,10 @@ impl Book {
     /// A session was given credentials of services of this type, or of all.
     fn note(&mut self, session: &Arc<Session>, type_: Option<&str>, due: Timestamp) {
         self.change(session, |of| {
+            // Whoever has those of all services is given those of all again, and no later than these.
+            if type_.is_some() && of.iter().any(|(other, _)| other.is_none()) {
+                return;
+            }
             of.retain(|(other, _)| type_.is_some() && other.as_deref() != type_);
             if of.len() < TOLD_PER_SESSION_MAX {
                 of.push((type_.map(Box::from), due));
@@ -219,8 +232,12 @@ static SPEC: Spec = Spec {
         # host = \"turn.example.org\"\n\
         # port = 3478\n\
         # transport = \"udp\"\n\
+        # name = \"Relay in Verona\"\n\
         # secret = \"\"\n\
-        # lifetime_seconds = 86400\n",
+        # lifetime_seconds = 86400  # 600 at least\n\
+        # Or, instead of the secret:\n\
+        # username = \"guest\"\n\
+        # password = \"guest\"\n",
 };
 
 impl Externals {
@@ -245,8 +262,7 @@ impl Externals {
     fn note(&self, session: &Arc<Session>, type_: Option<&str>) {
         let secret = self.of_type(type_).filter(|service| service.secret.is_some());
         let Some(lifetime) = secret.map(|service| service.lifetime_seconds).min() else { return };
-        let seconds = lifetime - EARLY_SECONDS.min(lifetime / 4);
-        let due = self.clock.now().saturating_add(seconds.saturating_mul(1_000_000));
+        let due = self.clock.now().saturating_add(due_after(lifetime).saturating_mul(1_000_000));
         self.book().note(session, type_, due);
     }
 
@@ -399,6 +415,9 @@ mod tests {
         book.note(&one, None, 40);
         assert_eq!(due(&mut book, 39), [""; 0], "all of them is all of them");
         assert_eq!(due(&mut book, 40), ["one None"]);
+        book.note(&one, None, 40);
+        book.note(&one, Some("turn"), 45);
+        assert_eq!(due(&mut book, 45), ["one None"], "once, for those of turn are among them");
         for type_ in 0..20 {
             book.note(&two, Some(&type_.to_string()), 50);
         }
@@ -421,17 +440,26 @@ mod tests {
         assert!(book.told.is_empty() && book.due.is_empty());
     }
 
+    /// What is due is looked at once a minute.
+    #[test]
+    fn others_come_before_the_credentials_end() {
+        for lifetime in [600, 601, 1_200, 1_201, 86_400, 31_536_000] {
+            let after = super::due_after(lifetime);
+            assert!(after + 2 * 60 < lifetime && after >= lifetime / 4 * 3, "{after} of {lifetime}");
+        }
+    }
+
     #[test]
     fn what_makes_no_sense_is_refused() {
         for wrong in [
             "secret = \"\"",
             "secret = \"x\"\nusername = \"y\"",
             "transport = \"pigeon\"",
-            "secret = \"x\"\nlifetime_seconds = 5",
+            "secret = \"x\"\nlifetime_seconds = 599",
         ] {
             assert!(read(wrong).iter().any(|service| service.check().is_err()), "{wrong}");
         }
-        for right in ["", "secret = \"x\"", "username = \"guest\"\npassword = \"guest\"\ntransport = \"tcp\""] {
+        for right in ["", "secret = \"x\"", "secret = \"x\"\nlifetime_seconds = 600", "username = \"guest\"\npassword = \"guest\"\ntransport = \"tcp\""] {
             assert!(read(right).iter().all(|service| service.check().is_ok()), "{right}");
         }
     }
