@@ -56,18 +56,28 @@ pub(super) async fn judge(house: &House, chain: &[CertificateDer<'_>]) -> Option
     let is_ours = |jid: &Jid| house.router.hosts().any(|host| host == jid.domain());
     let is_vouched_for =
         certificate.addresses.iter().any(is_ours) && house.client_roots.vouch(&certificate, chain, now);
-    let shown = Shown { certificate, is_vouched_for };
-    if shown.is_vouched_for {
-        return Some(shown);
-    }
-    let owners = house.certificates.owners(&shown.certificate.fingerprint, 1).await;
-    match owners {
-        Ok(owners) => Some(shown).filter(|_| !owners.is_empty()),
+    let mut shown = Shown { certificate, is_vouched_for };
+    match lets_in(house, &mut shown).await {
+        Ok(lets_in) => lets_in.then_some(shown),
         Err(fault) => {
             tracing::error!(%fault, "cannot look up a certificate");
             None
         }
     }
+}
+
+/// Whether there is an account that is let in by what is shown. What an authority says of nobody here counts for nothing.
+async fn lets_in(house: &House, shown: &mut Shown) -> Result<bool, Fault> {
+    if shown.is_vouched_for {
+        let hosts: Vec<&str> = house.router.hosts().collect();
+        for jid in shown.certificate.addresses.iter().filter(|jid| hosts.contains(&jid.domain())) {
+            if jid.localpart().is_some() && house.accounts.exists(&jid.to_bare()).await? {
+                return Ok(true);
+            }
+        }
+        shown.is_vouched_for = false;
+    }
+    Ok(!house.certificates.owners(&shown.certificate.fingerprint, 1).await?.is_empty())
 }
 
 /// Who a client is that wants to be `authzid`, on a stream to `domain` that says it is `from` somebody.
