@@ -184,6 +184,33 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn what_the_server_refuses_the_check_refuses() {
+    let folder = Folder::new("refused");
+    for (text, said) in [
+        ("trust_roots = [\"nope.pem\"]", "`trust_roots`: ./nope.pem: "),
+        ("c2s.client_certificate_roots = [\"nope.pem\"]", "`c2s.client_certificate_roots`: ./nope.pem: "),
+        ("dns = { dnssec = true, trust_anchor = \"nope.zone\", servers = [\"127.0.0.1\"] }", "nope.zone: "),
+        ("log = \"=\"", "`log`: `=` is not a filter"),
+        ("log = \"info,chirrup::net=blah\"", "is not a filter"),
+        ("data_directory = \"/proc/nope/data\"", "/proc/nope/data: "),
+        ("clients.token_days = 0", "`clients.token_days` is 0"),
+        (
+            "external_services = [{ type = \"turn\", host = \"a\", secret = \"b\", lifetime_seconds = 60 }]",
+            "`lifetime_seconds` is between ten minutes and a year",
+        ),
+        ("delegation.client_namespaces = [\"urn:xmpp:delegation:2:bare:disco#items:*\"]", "cannot be asked for"),
+    ] {
+        folder.configure(text);
+        for command in ["serve", "check"] {
+            let (is_good, printed) = folder.run(&[command, "--config", "./config.toml"], "");
+            assert!(!is_good && printed.contains(said), "{command}: {text}: {printed}");
+        }
+    }
+    let left: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "the configuration, and the data of the last that was served: {left:?}");
+}
+
+#[test]
 fn two_servers_on_one_directory_are_one_too_many_and_rows_move_between_engines() {
     let folder = Folder::new("store");
     folder.configure("");

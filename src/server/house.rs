@@ -34,7 +34,7 @@ use crate::session::{SessionLimits, Sessions};
 use crate::tables::Credentials;
 use crate::tables::accounts::Accounts;
 use crate::tables::certificates::Certificates;
-use crate::tables::clients::Clients;
+use crate::tables::clients::{self, Clients};
 
 /// What every connection shares.
 pub struct House {
@@ -216,7 +216,8 @@ impl House {
             ids: Arc::clone(ids),
         };
         let mut sections = config.sections.clone();
-        let settings = sections.take("clients").map_err(|error| error.to_string())?;
+        let settings: clients::Settings = sections.take("clients").map_err(|error| error.to_string())?;
+        settings.check().map_err(|error| error.to_string())?;
         let credentials = Credentials::load(store, ids, settings).await.map_err(|fault| fault.to_string())?;
         let extensions = extensions::furnish(&kit, &credentials, config, switch, &mut sections)
             .map_err(|error| error.to_string())?;

@@ -1,6 +1,6 @@
 //! `chirrup check`: what would keep the server from starting, or clients from it, found before they do.
 //!
-//! Looks and never changes anything. A configuration that does not read ends it before it begins; everything else
+//! Looks and changes nothing: what it makes to see whether it can be made it takes away again. A configuration that does not read ends it before it begins; everything else
 //! becomes a [`Finding`].
 
 pub mod dns;
@@ -8,12 +8,15 @@ mod rows;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 
 pub use rows::verify;
 
-use crate::config::{Config, StoreEngine};
+use crate::config::{Config, StoreEngine, make_private_folder};
 use crate::net::certificate::{Certificate, self_made_files};
 use crate::net::listen::has_ipv6;
+use crate::net::trust::{ClientRoots, Trust};
+use crate::runtime::DnsResolver;
 use crate::tables::store_directory;
 
 /// How a finding weighs.
@@ -80,7 +83,12 @@ pub fn look(config: &Config, is_running: bool, now: i64) -> Vec<Finding> {
         findings.push(Finding::warning(text));
     }
     certificates(config, now, &mut findings);
-    data_directory(config, &mut findings);
+    named_files(config, &mut findings);
+    data_directory(config, is_running, &mut findings);
+    if !config.component.is_empty() && config.components.listen.is_empty() {
+        let text = "there is a [[component]], and `components.listen` is empty: none can connect";
+        findings.push(Finding::warning(text));
+    }
     if config.store.engine == StoreEngine::Memory {
         findings.push(Finding::warning("`store.engine` is \"memory\": everything is forgotten when the server stops"));
     }
@@ -133,7 +141,27 @@ fn certificates(config: &Config, now: i64, findings: &mut Vec<Finding>) {
     }
 }
 
-fn data_directory(config: &Config, findings: &mut Vec<Finding>) {
+/// Files that the configuration names, as far as they are not certificates of hosts: read as the server reads them.
+fn named_files(config: &Config, findings: &mut Vec<Finding>) {
+    let read = [
+        Trust::read_roots(config),
+        ClientRoots::load(&config.c2s.client_certificate_roots).map(drop),
+        DnsResolver::new(&config.dns).map(drop),
+    ];
+    findings.extend(read.into_iter().filter_map(Result::err).map(Finding::bad));
+}
+
+/// Whether a folder can be made in `folder`, or `folder` itself if it is not there.
+fn can_be_made(folder: &Path) -> std::io::Result<()> {
+    let mut trial = folder.join(format!(".chirrup-check-{}", std::process::id()));
+    while let Some(parent) = trial.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        trial = parent.to_owned();
+    }
+    make_private_folder(&trial)?;
+    std::fs::remove_dir(&trial)
+}
+
+fn data_directory(config: &Config, is_running: bool, findings: &mut Vec<Finding>) {
     use std::os::unix::fs::PermissionsExt;
     let folder = &config.data_directory;
     let name = folder.display();
@@ -148,6 +176,13 @@ fn data_directory(config: &Config, findings: &mut Vec<Finding>) {
                 findings.push(Finding::warning(format!("{name}: others can look into it; chmod 700 {name}")));
             }
             let directory = store_directory(config);
+            let folders = [folder, &directory].into_iter().filter(|folder| !is_running && folder.exists());
+            for folder in folders {
+                if let Err(error) = can_be_made(folder) {
+                    let name = folder.display();
+                    findings.push(Finding::bad(format!("{name}: {error}; who runs the server must be able to write")));
+                }
+            }
             if let Some(engine) = store::Engine::of(&directory) {
                 let text = format!("{}: made by the engine \"{engine}\"", directory.display());
                 findings.push(if engine.name() == config.store.engine.name() {
@@ -159,7 +194,10 @@ fn data_directory(config: &Config, findings: &mut Vec<Finding>) {
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            findings.push(Finding::good(format!("{name}: not there yet; the server will make it")));
+            findings.push(match can_be_made(folder) {
+                Ok(()) => Finding::good(format!("{name}: not there yet; the server will make it")),
+                Err(error) => Finding::bad(format!("{name}: cannot be made: {error}; change `data_directory`")),
+            });
         }
         Err(error) => findings.push(Finding::bad(format!("{name}: {error}; who runs the server must own it"))),
     }

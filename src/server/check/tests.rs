@@ -44,6 +44,9 @@ fn what_is_wrong_is_named() {
     assert_eq!(weight_of(&findings, "/nonexistent.pem: cannot be read"), Weight::Bad);
     assert_eq!(weight_of(&findings, "tls_required"), Weight::Warning);
     assert_eq!(weight_of(&findings, "forgotten when the server stops"), Weight::Warning);
+    let text = "[[component]]\nname = \"irc.example\"\nsecret = \"s\"";
+    config.component = Config::parse(text, None).unwrap().component;
     let findings = look(&config, true, 1_800_000_000);
+    assert_eq!(weight_of(&findings, "none can connect"), Weight::Warning);
     assert!(!findings.iter().any(|finding| finding.text.contains("in use by another")));
 }

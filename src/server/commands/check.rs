@@ -10,7 +10,7 @@ use chirrup::runtime::{Clock, DnsResolver, SystemClock, TcpDialer};
 use chirrup::tables;
 use clap::{Args, ValueEnum};
 
-use super::{ConfigArgs, Outcome, block_on, say};
+use super::{ConfigArgs, Outcome, block_on, filter, say};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -53,7 +53,11 @@ pub(super) fn run(args: &CheckArgs) -> Outcome {
         match args.what {
             None => {
                 let now = i64::try_from(SystemClock.now() / 1_000_000).unwrap_or(i64::MAX);
-                Ok(check::look(&config, is_running, now))
+                let mut findings = check::look(&config, is_running, now);
+                if let Err(text) = filter(&config.log) {
+                    findings.push(Finding { weight: Weight::Bad, text });
+                }
+                Ok(findings)
             }
             Some(What::Dns) => Ok(check::dns::look(&config).await),
             // Answered above.

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use chirrup::config::Config;
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::filter::EnvFilter;
 
 /// An XMPP server for open, federated microblogging.
 #[derive(Debug, Parser)]
@@ -105,18 +106,19 @@ fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, Strin
 /// The DNS library warns of every odd answer, whole, and strangers decide what is asked: silent unless named in the filter.
 const QUIET: &str = "hickory_net=off,hickory_proto=off,hickory_resolver=off";
 
+/// Reads a filter of what is logged.
+fn filter(written: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(format!("{QUIET},{written}"))
+        .map_err(|error| format!("`log`: `{written}` is not a filter: {error}"))
+}
+
 /// Sends what is logged to standard error. Answers how to change the filter later.
-fn log(filter: &str) -> Result<impl Fn(&str) -> Outcome + use<>, String> {
-    use tracing_subscriber::filter::EnvFilter;
+fn log(written: &str) -> Result<impl Fn(&str) -> Outcome + use<>, String> {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
 
-    let parse = |filter: &str| {
-        let filter = std::env::var("CHIRRUP_LOG").unwrap_or_else(|_| filter.to_owned());
-        EnvFilter::try_new(format!("{QUIET},{filter}"))
-            .map_err(|error| format!("`log`: `{filter}` is not a filter: {error}"))
-    };
-    let (layer, handle) = tracing_subscriber::reload::Layer::new(parse(filter)?);
+    let parse = |written: &str| filter(&std::env::var("CHIRRUP_LOG").unwrap_or_else(|_| written.to_owned()));
+    let (layer, handle) = tracing_subscriber::reload::Layer::new(parse(written)?);
     tracing_subscriber::registry()
         .with(layer)
         .with(
@@ -127,5 +129,5 @@ fn log(filter: &str) -> Result<impl Fn(&str) -> Outcome + use<>, String> {
         )
         .try_init()
         .map_err(|error| format!("the log cannot start: {error}"))?;
-    Ok(move |filter: &str| handle.reload(parse(filter)?).map_err(|error| error.to_string()))
+    Ok(move |written: &str| handle.reload(parse(written)?).map_err(|error| error.to_string()))
 }

@@ -25,6 +25,7 @@ pub use super::certificates::Shown as Certificate;
 use super::certificates::{Certificates, Worth};
 use super::turns::Turns;
 use super::{Table, delete_range, fault, installation};
+use crate::config::ConfigError;
 use crate::runtime::{Ids, Timestamp, rfc3339};
 
 /// The name of the secret that clients' names and tokens are made from, in [`Table::Installation`].
@@ -54,6 +55,24 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self { token_days: 30, days_max: 180, clients_per_account_max: 64, keep_descriptions: true }
+    }
+}
+
+impl Settings {
+    /// # Errors
+    /// When a number has no meaning.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        for (name, is_zero) in [
+            ("token_days", self.token_days == 0),
+            ("days_max", self.days_max == 0),
+            ("clients_per_account_max", self.clients_per_account_max == 0),
+        ] {
+            if is_zero {
+                return Err(ConfigError::new(format!("`clients.{name}` is 0, with which no token would be good"))
+                    .with_hint("leave the key out for the default"));
+            }
+        }
+        Ok(())
     }
 }
 

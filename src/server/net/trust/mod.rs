@@ -114,6 +114,14 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Whether those of `config.trust_roots` read.
+    ///
+    /// # Errors
+    /// As [`Trust::load`].
+    pub fn read_roots(config: &Config) -> Result<(), String> {
+        Roots::default().read(&config.trust_roots, "trust_roots")
+    }
+
     /// Reads the system's trusted certificates and those of `config.trust_roots`. Reads files: not for the runtime's
     /// own threads.
     ///
