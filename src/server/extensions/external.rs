@@ -459,7 +459,12 @@ mod tests {
         ] {
             assert!(read(wrong).iter().any(|service| service.check().is_err()), "{wrong}");
         }
-        for right in ["", "secret = \"x\"", "secret = \"x\"\nlifetime_seconds = 600", "username = \"guest\"\npassword = \"guest\"\ntransport = \"tcp\""] {
+        for right in [
+            "",
+            "secret = \"x\"",
+            "secret = \"x\"\nlifetime_seconds = 600",
+            "username = \"guest\"\npassword = \"guest\"\ntransport = \"tcp\"",
+        ] {
             assert!(read(right).iter().all(|service| service.check().is_ok()), "{right}");
         }
     }

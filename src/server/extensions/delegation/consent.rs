@@ -174,8 +174,8 @@ impl Consents {
         let mut changed = Vec::new();
         // One has a namespace.
         all.retain(|grant| {
-            let is_over = granted.contains(&grant.namespace)
-                || (grant.manager == manager && refused.contains(&grant.namespace));
+            let is_over =
+                granted.contains(&grant.namespace) || (grant.manager == manager && refused.contains(&grant.namespace));
             if is_over {
                 changed.push(grant.manager.clone());
             }
