@@ -343,7 +343,7 @@ pub struct View {
     pub relation: Relation,
     /// See [`Needs::subscriptions_of`].
     pub subscriptions: Vec<Subscription>,
-    /// Of a node that follows another's access ([`crate::profile::attachments::guard`]): whether the caller is
+    /// Of a node that follows another's access ([`crate::profile::public::is_guarded`]): whether the caller is
     /// subscribed to that one, which counts in the place of a subscription to this one.
     pub admitted: Option<bool>,
     /// The nodes above it (XEP-0496), nearest first.

@@ -14,14 +14,25 @@ use crate::config::Bound;
 use crate::decision::{Audience, Change, Decision, Event, Notice, Reply};
 use crate::model::{Item, ItemHead, Limits, Node, NodeName, SubscriptionState, Tally};
 use crate::profile::attachments::{Attached, config, is_attachments, is_kept};
+use crate::profile::public::is_guarded;
 use crate::refusal::Refusal;
 use crate::request::{Caller, NewItem, NewPayload, Request, View};
 use crate::time::Timestamp;
 
-/// What must not be done to a kept node, by anyone, and what may be published to one.
+/// What must not be done to a kept node, by anyone, and what may be published to one; and who may subscribe to a node
+/// whose readers are another's.
 pub(super) fn check(view: &View, caller: &Caller, request: &Request) -> Result<(), Refusal> {
-    let Some(name) = request.node().filter(|name| is_kept(name)) else { return Ok(()) };
+    let Some(name) = request.node().filter(|name| is_guarded(name)) else { return Ok(()) };
     match request {
+        // Who must be approved is approved for what the node is about, and then for this.
+        Request::Subscribe { .. } => {
+            let node = super::existing(view)?;
+            match may_subscribe(&node.config, &standing(view, caller))? {
+                SubscriptionState::Pending => Err(Refusal::NotSubscribed),
+                SubscriptionState::Subscribed | SubscriptionState::None => Ok(()),
+            }
+        }
+        _ if !is_kept(name) => Ok(()),
         // Section 4.2.2: whoever it is, "a fully-compliant service MUST reject it".
         Request::Create { .. } => Err(Refusal::KeptByService),
         Request::Configure { .. } | Request::Delete { .. } | Request::Purge { .. } | Request::SetAffiliated { .. } => {
@@ -39,14 +50,6 @@ pub(super) fn check(view: &View, caller: &Caller, request: &Request) -> Result<(
         Request::Retract { .. } if !is_attachments(name) => {
             super::owned(view, caller)?;
             Err(Refusal::KeptByService)
-        }
-        // Who must be approved is approved for what the node is about, and then for this.
-        Request::Subscribe { .. } => {
-            let node = super::existing(view)?;
-            match may_subscribe(&node.config, &standing(view, caller))? {
-                SubscriptionState::Pending => Err(Refusal::NotSubscribed),
-                SubscriptionState::Subscribed | SubscriptionState::None => Ok(()),
-            }
         }
         _ => Ok(()),
     }

@@ -5,6 +5,7 @@ use crate::decision::{Audience, Change, Decision, Event, Reply};
 use crate::extended::updated;
 use crate::model::{Home, Limits};
 use crate::profile;
+use crate::profile::public::is_guarded;
 use crate::refusal::Refusal;
 use crate::request::{Caller, Values, View};
 
@@ -27,6 +28,9 @@ pub(super) fn configure(view: &View, caller: &Caller, values: Option<&Values>) -
     };
     let mut config = (*node.config).clone();
     apply(&mut config, values, view, &node.name, Unknown::Ignored)?;
+    if is_guarded(&node.name) && not_its_own(&config) != not_its_own(&node.config) {
+        return Err(Refusal::KeptByService);
+    }
     let mut draft = Draft::new(node);
     if config == *node.config {
         return Ok(draft.finish(Reply::Empty));
@@ -47,6 +51,12 @@ pub(super) fn configure(view: &View, caller: &Caller, values: Option<&Values>) -
     }
     draft.changes.push(Change::Configure(config));
     Ok(draft.finish(Reply::Empty))
+}
+
+/// What is not for a node to say that follows another's access. A form that is sent back as it came changes none of it.
+fn not_its_own(config: &NodeConfig) -> impl PartialEq + use<'_> {
+    let takes_payloads = config.payload_bytes_max > 0;
+    (config.access_model, &config.roster_groups_allowed, &config.parent, &config.link, takes_payloads)
 }
 
 /// What to do with a field that is in no form of ours.

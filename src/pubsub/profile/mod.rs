@@ -7,6 +7,7 @@ pub mod attachments;
 mod glance;
 pub mod likes;
 pub mod microblog;
+pub mod public;
 pub mod social;
 pub mod spaces;
 pub mod tags;

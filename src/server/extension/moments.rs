@@ -76,6 +76,10 @@ pub trait Listener: Send + Sync + 'static {
     fn happened(&self, happening: &Happening) -> Pending<()> {
         Pending::now(())
     }
+    /// A local account is not subscribed any more to a node, here or elsewhere, by whoever's word.
+    fn unfollowed(&self, account: &BareJid, home: &BareJid, node: &str) -> Pending<()> {
+        Pending::now(())
+    }
     /// A local account blocked or unblocked `other`.
     fn blocking_changed(&self, account: &BareJid, other: &Jid, blocked: bool) -> Pending<()> {
         Pending::now(())

@@ -7,14 +7,14 @@
 use std::sync::{Arc, Weak};
 
 use pubsub::wire::event::parse_subscribed;
-use pubsub::{Caller, Refusal, Reply as Decided, Request, SubscriptionState};
+use pubsub::{Refusal, Reply as Decided, Request, SubscriptionState};
 use xmpp::stanza::{Condition, IqType, Kind};
 use xmpp::xml::WithAttribute as _;
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 
-use super::pep::{Pep, is_public};
-use super::timeline::{Timeline, item_id};
-use crate::extension::{Answer, Asked, Extension, Kit, Mount, Reply, Spec, To, Xep, fault};
+use super::pep::{Pep, Share, is_public};
+use super::timeline::Timeline;
+use crate::extension::{Answer, Asked, Extension, Kit, Listener, Mount, Pending, Reply, Spec, To, Xep, fault};
 use crate::router::Router;
 use crate::runtime::start;
 
@@ -74,6 +74,12 @@ impl Wish {
         Ok(Self { account: asked.to.clone(), service: service.to_bare(), node, verb, is_subscription, subid })
     }
 
+    /// Whether an error says that there is no subscription to end.
+    fn finds_none(&self, error: &StanzaError) -> bool {
+        !self.is_subscription
+            && matches!(error.condition, Condition::ItemNotFound | Condition::UnexpectedRequest | Condition::Gone)
+    }
+
     fn request(&self) -> Request {
         let (node, jid) = ((*self.node).into(), Jid::from(&self.account));
         match self.is_subscription {
@@ -95,16 +101,11 @@ impl Following {
         asked.require_owner()?;
         let wish = Wish::read(&asked)?;
         let router = self.router.upgrade().ok_or_else(StanzaError::internal_server_error)?;
-        if router.serves(wish.service.domain()) {
-            let is_public = wish.is_subscription && is_public(&wish.verb);
-            let reply = self.pep.subscribe(&wish.service, &wish.account, wish.request(), is_public).await?;
-            if let Decided::Subscription { state, .. } = reply {
-                self.list(&wish, state).await;
-            }
-            return Ok(Reply::Empty);
-        }
         if wish.is_subscription {
             self.timeline.may_follow(&wish.account).await?;
+        }
+        if router.serves(wish.service.domain()) {
+            return Ok(self.manage_here(&asked, &wish).await);
         }
         let pubsub = Element::builder("pubsub", ns::PUBSUB).append(wish.verb.clone()).build();
         let iq = Stanza::new(Kind::Iq(IqType::Set)).from(wish.account.clone()).with(&pubsub);
@@ -117,6 +118,23 @@ impl Following {
         Ok(Reply::Sent)
     }
 
+    /// At a service of this house.
+    async fn manage_here(&self, asked: &Asked, wish: &Wish) -> Reply {
+        let is_public = wish.is_subscription && is_public(&wish.verb);
+        match self.pep.subscribe(&wish.service, &wish.account, wish.request(), is_public).await {
+            Ok(Decided::Subscription { state, .. }) => self.list(wish, state).await,
+            Ok(_) => {}
+            Err(error) => {
+                if wish.finds_none(&error) {
+                    self.list(wish, SubscriptionState::None).await;
+                }
+                self.refuse(asked, wish, &error).await;
+                return Reply::Sent;
+            }
+        }
+        Reply::Empty
+    }
+
     /// What a service elsewhere answered.
     async fn answered(&self, asked: &Asked, wish: &Wish, answer: Option<Stanza>) {
         let head = &asked.stanza.head;
@@ -124,23 +142,11 @@ impl Following {
         let Some(result) = result else {
             let error = answer.as_ref().and_then(Stanza::error);
             // Who is not subscribed there follows nothing, whatever we thought.
-            let is_none = error.as_ref().is_some_and(|error| {
-                matches!(error.condition, Condition::ItemNotFound | Condition::UnexpectedRequest | Condition::Gone)
-            });
-            if !wish.is_subscription && is_none {
+            if error.as_ref().is_some_and(|error| wish.finds_none(error)) {
                 self.settle(wish, SubscriptionState::None).await;
             }
             let error = error.unwrap_or_else(StanzaError::remote_server_timeout);
-            let from = head.to.clone().unwrap_or_else(|| Jid::from(&wish.account));
-            let mut reply = Stanza::new(Kind::Iq(IqType::Error)).from(from);
-            reply.head.to.clone_from(&head.from);
-            reply.head.id.clone_from(&head.id);
-            let error = error.to_element();
-            // "The generator MUST be set to the remote service if missing."
-            let by = error.attr("by").unwrap_or(wish.service.as_str());
-            let stamped = Element::builder("error", error.ns()).attribute("type", error.attr("type"));
-            let stamped = stamped.attribute("by", by).append_all(error.children().cloned()).build();
-            return self.pep.deliver(asked, reply.with(&stamped)).await;
+            return self.refuse(asked, wish, &error).await;
         };
         let pubsub = result.content.child("pubsub", ns::PUBSUB).and_then(|child| child.open().ok());
         let state = match wish.is_subscription {
@@ -151,6 +157,21 @@ impl Following {
         self.pep.deliver(asked, Stanza::iq_result(head, None)).await;
     }
 
+    /// Passes an error of the service on: "the generator MUST be set to the remote service if missing", and one without is
+    /// taken for the account's own.
+    async fn refuse(&self, asked: &Asked, wish: &Wish, error: &StanzaError) {
+        let head = &asked.stanza.head;
+        let from = head.to.clone().unwrap_or_else(|| Jid::from(&wish.account));
+        let mut reply = Stanza::new(Kind::Iq(IqType::Error)).from(from);
+        reply.head.to.clone_from(&head.from);
+        reply.head.id.clone_from(&head.id);
+        let error = error.to_element();
+        let by = error.attr("by").unwrap_or(wish.service.as_str());
+        let stamped = Element::builder("error", error.ns()).attribute("type", error.attr("type"));
+        let stamped = stamped.attribute("by", by).append_all(error.children().cloned()).build();
+        self.pep.deliver(asked, reply.with(&stamped)).await;
+    }
+
     async fn settle(&self, wish: &Wish, state: SubscriptionState) {
         self.timeline.settle(&wish.account, &wish.service, &wish.node, state).await;
         self.list(wish, state).await;
@@ -158,31 +179,17 @@ impl Following {
 
     /// Keeps the account's public lists in step: on them is what is subscribed to and was said to be public.
     async fn list(&self, wish: &Wish, state: SubscriptionState) {
-        let id = item_id(&wish.service, &wish.node, &wish.account);
-        let is_public = state != SubscriptionState::None && wish.is_subscription && is_public(&wish.verb);
-        let public = Element::builder("subscription", ns::PUBLIC_SUBSCRIPTIONS)
-            .attribute("node", &*wish.node)
-            .attribute("jid", wish.service.as_str())
-            .build();
-        self.pep.list_subscription(&wish.account, &id, is_public.then_some(&public)).await;
-        // What a client put on the list of XEP-0330 by itself stays as long as the subscription.
-        if is_public || state == SubscriptionState::None {
-            let shared = Element::builder("subscription", ns::SUBSCRIPTION_ITEM)
-                .attribute("server", wish.service.as_str())
-                .attribute("node", &*wish.node)
-                .build();
-            let owner = Caller::new((&wish.account).into());
-            let payload = is_public.then_some(&shared);
-            let access = ("presence", Vec::new());
-            let listed = self.pep.list(&wish.account, &owner, ns::PUBSUB_SUBSCRIPTION, &id, payload, access).await;
-            if let Err(error) = listed {
-                let _logged = fault("shared subscriptions", &error);
-            }
-        }
+        let share = match state {
+            SubscriptionState::None => Share::Left,
+            SubscriptionState::Subscribed if wish.is_subscription && is_public(&wish.verb) => Share::Public,
+            SubscriptionState::Subscribed | SubscriptionState::Pending => Share::Private,
+        };
+        self.pep.share(&wish.account, &wish.service, &wish.node, share).await;
     }
 
     /// Section 4.4: everything the account follows, unless it is what the client knows.
     async fn subscriptions(self: Arc<Self>, asked: Asked) -> Answer {
+        let asked = of_account(asked)?;
         asked.require_owner()?;
         let follows = self.timeline.follows(&asked.to).await.map_err(|error| fault("nodes", &error))?;
         let version = Timeline::version_of(&follows);
@@ -214,6 +221,14 @@ fn of_account(mut asked: Asked) -> Result<Asked, StanzaError> {
     Ok(asked)
 }
 
+impl Listener for Following {
+    /// However a subscription ends, nothing the server put on the account's lists says that there is one.
+    fn unfollowed(&self, account: &BareJid, home: &BareJid, node: &str) -> Pending<()> {
+        let (pep, account, home, node) = (Arc::clone(&self.pep), account.clone(), home.clone(), Box::<str>::from(node));
+        Pending::later(async move { pep.share(&account, &home, &node, Share::Private).await })
+    }
+}
+
 impl Extension for Following {
     fn spec(&self) -> &'static Spec {
         &SPEC
@@ -221,7 +236,8 @@ impl Extension for Following {
 
     fn mount(self: Arc<Self>, at: &mut Mount) {
         at.iq_set(To::ACCOUNT | To::DOMAIN, ("pam", ns::ACCOUNT_MANAGEMENT), &self, Self::manage);
-        at.iq_get(To::ACCOUNT, ("subscriptions", ns::ACCOUNT_MANAGEMENT), &self, Self::subscriptions);
+        at.iq_get(To::ACCOUNT | To::DOMAIN, ("subscriptions", ns::ACCOUNT_MANAGEMENT), &self, Self::subscriptions);
         at.feature(To::ACCOUNT | To::SERVICE, ns::PUBLIC_SUBSCRIPTIONS);
+        at.listener(self);
     }
 }

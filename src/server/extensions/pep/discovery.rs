@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pubsub::access::may_see;
 use pubsub::config::AccessModel;
-use pubsub::profile::attachments::is_kept;
+use pubsub::profile::public::is_guarded;
 use pubsub::request::Relation;
 use pubsub::wire::lists;
 use pubsub::{Caller, Home, Limits, Refusal, Request};
@@ -192,7 +192,7 @@ impl Pep {
         relation: &Relation,
     ) -> Result<bool, Fault> {
         let is_watched =
-            is_kept(&held.node.name) || held.node.config.parent.is_some() || held.node.config.link.is_some();
+            is_guarded(&held.node.name) || held.node.config.parent.is_some() || held.node.config.link.is_some();
         let guarded = match is_watched {
             true => self.nodes.held(&self.nodes.entry(account, &held.node.name)).await?,
             false => None,

@@ -85,6 +85,11 @@ impl<'a> Ensemble<'a> {
         self.parts.iter().position(|part| part.entry.home == *home && *part.entry.name == *name)
     }
 
+    /// The home of a node among them.
+    pub(super) fn home(&self, at: usize) -> Option<&BareJid> {
+        Some(&self.parts.get(at)?.entry.home)
+    }
+
     /// The node as it is stored, or as it will be where it was [`Ensemble::create`]d.
     pub(super) fn held(&self, at: usize) -> Option<&Arc<Held>> {
         self.parts.get(at)?.basis.as_ref()

@@ -9,6 +9,7 @@ use store::CommitError;
 use xmpp::BareJid;
 
 use super::Pep;
+use super::public::subscribed;
 use crate::tables::nodes::Number;
 
 /// Rounds of expired items seen to in one minute, each of some hundreds.
@@ -59,10 +60,12 @@ impl Pep {
             rows.retain(|row| row.jid == one.jid);
             // It may have been renewed since.
             let decision = lapse(&held.node, &rows, Timestamp(one.at), Timestamp(now));
+            let ended = subscribed(&decision.changes);
             if !decision.changes.is_empty() || !decision.notices.is_empty() {
                 self.carry_out(&entry, &held, decision).await?;
             }
             drop(turnstile);
+            self.note_subscribed(&home, &one.name, ended).await;
             if self.is_list(&home, &one.name) {
                 self.unwatched(&home, &one.name).await;
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::{AccessModel, SendLast};
-use pubsub::profile::attachments::is_kept;
+use pubsub::profile::public::is_guarded;
 use pubsub::request::{Relation, Wanted, effective};
 use pubsub::{Affiliation, Caller, Home, Refusal, Request, Subscription, SubscriptionState};
 use store::Fault;
@@ -293,7 +293,7 @@ impl Pep {
                 after = Some(Box::from(&*last.node.name));
                 for held in nodes {
                     let name = &held.node.name;
-                    let deleted = match is_kept(name) {
+                    let deleted = match is_guarded(name) {
                         true => self.drop_node(account, name).await,
                         false => {
                             let request = Request::Delete { node: name.clone(), redirect: None };

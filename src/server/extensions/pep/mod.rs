@@ -33,7 +33,7 @@ mod tags;
 mod types;
 
 pub use contacts::Rosters;
-pub use public::is_public;
+pub use public::{Share, is_public};
 pub use serve::Failure;
 pub use service::{Create, Hosting, Section};
 
@@ -231,5 +231,7 @@ impl Extension for Pep {
 mod bounds_test;
 #[cfg(test)]
 mod present_test;
+#[cfg(test)]
+mod public_test;
 #[cfg(test)]
 pub(super) mod tests;

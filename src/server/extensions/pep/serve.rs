@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use xmpp::stanza::Content;
 use xmpp::{BareJid, Stanza, StanzaError, ns};
 
+use super::public::{Subscribed, subscribed};
 use super::tags::Tagging;
 use super::{Pep, home_of, public};
 use crate::extension::{Answer, Asked, BoxFuture, Reply, fault};
@@ -59,22 +60,26 @@ pub(super) struct Changed {
     pub(super) go: Option<oneshot::Sender<bool>>,
     /// The same for each node that changed, where several did.
     pub(super) goes: Vec<oneshot::Sender<bool>>,
+    /// What bare addresses whose subscriptions changed are to the node now.
+    pub(super) subscribed: Subscribed,
     /// To be done when everybody is being told.
     pub(super) after: Option<BoxFuture<()>>,
 }
 
-/// A change that the house made and told of; what is listed under hashtags does not follow yet.
-#[must_use = "what is listed under hashtags is behind"]
+/// A change that the house made and told of; what is listed elsewhere does not follow yet.
+#[must_use = "what is listed elsewhere is behind"]
 pub(super) struct Made {
     reply: pubsub::Reply,
     is_new: Option<bool>,
     tagging: Option<Tagging>,
+    /// The node, if it was deleted.
+    gone: Option<Arc<Held>>,
 }
 
 impl Changed {
     /// One node changed.
     pub(super) fn one(reply: pubsub::Reply, go: Option<oneshot::Sender<bool>>) -> Self {
-        Self { reply, is_new: None, go, goes: Vec::new(), after: None }
+        Self { reply, is_new: None, go, goes: Vec::new(), subscribed: Vec::new(), after: None }
     }
 
     /// It is durable: those who should hear of it do.
@@ -130,6 +135,7 @@ impl Pep {
             let happenings = self.happenings(&asked.to, &caller, &request).await;
             let tagging = self.tagging(&asked.to, &request);
             let subscription = self.subscription_in(&asked, &caller, &request).await?;
+            let going = self.going(&asked.to, &request).await.map_err(Failure::from)?;
             let changed = match self.mirror_of(&asked.to, &request) {
                 Some(mirror) => self.change_in_step(mirror.as_ref(), &asked.to, &caller, &request).await,
                 None => self.change_whole(&asked.to, &caller, request).await,
@@ -144,6 +150,7 @@ impl Pep {
             }
             let (reply, is_new) = (changed.reply.clone(), changed.is_new);
             let answer = self.answer_change(&asked, changed, namespace).await;
+            self.note_gone(&asked.to, going).await;
             let is_edit = is_new == Some(false);
             self.tell_happenings(&asked.to, &caller, happenings, (published(&reply), is_edit)).await;
             self.settle_tags(&asked.to, tagging, &reply, is_new).await;
@@ -161,7 +168,7 @@ impl Pep {
         self.folded(home, Self::named(home, request))
     }
 
-    /// What is asked about a subscription, if anything, and whether it is said to be public (XEP-0465).
+    /// The subscription that is asked for, if one is, and whether it is said to be public (XEP-0465).
     async fn subscription_in(
         &self,
         asked: &Asked,
@@ -177,7 +184,6 @@ impl Pep {
                 let is_public = verb.get_child("subscribe", ns::PUBSUB).is_some_and(public::is_public);
                 Ok(Some((request.clone(), is_public)))
             }
-            Request::Unsubscribe { .. } => Ok(Some((request.clone(), false))),
             _ => Ok(None),
         }
     }
@@ -235,7 +241,7 @@ impl Pep {
         }
         let entry = self.nodes.entry(home, name);
         for attempt in 0..ATTEMPTS {
-            if let Some((receipt, changed)) = self.try_change(&entry, caller, &request, attempt == 0).await? {
+            if let Some((receipt, mut changed)) = self.try_change(&entry, caller, &request, attempt == 0).await? {
                 let durable = match receipt {
                     Some(receipt) => receipt.durable().await,
                     None => Ok(()),
@@ -243,6 +249,10 @@ impl Pep {
                 if let Err(error) = durable {
                     changed.abandon();
                     return Err(error.into());
+                }
+                // Of what was asked for it is told when it is known whether it is public.
+                if is_ended_or_given(&request) {
+                    self.note_subscribed(home, name, std::mem::take(&mut changed.subscribed)).await;
                 }
                 return Ok(changed);
             }
@@ -280,14 +290,16 @@ impl Pep {
     /// The same, without what can wait for [`Pep::settle`]. Who deletes a node holds the turn of what relates nodes.
     pub(super) async fn make(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<Made, Failure> {
         let tagging = self.tagging(home, &request);
+        let gone = self.going(home, &request).await?;
         let changed = self.change_whole(home, caller, request).await?;
-        let made = Made { reply: changed.reply.clone(), is_new: changed.is_new, tagging };
+        let made = Made { reply: changed.reply.clone(), is_new: changed.is_new, tagging, gone };
         changed.tell();
         Ok(made)
     }
 
-    /// What is listed under hashtags follows a change.
-    pub(super) async fn settle(&self, home: &BareJid, Made { reply, is_new, tagging }: Made) {
+    /// What is listed under hashtags, and as followed, follows a change.
+    pub(super) async fn settle(&self, home: &BareJid, Made { reply, is_new, tagging, gone }: Made) {
+        self.note_gone(home, gone).await;
         self.settle_tags(home, tagging, &reply, is_new).await;
     }
 
@@ -343,7 +355,10 @@ impl Pep {
             _ => None,
         };
         drop(turnstile);
-        Ok(Some((receipt, Changed { is_new: is_new(&changes), ..Changed::one(reply, go) })))
+        Ok(Some((
+            receipt,
+            Changed { is_new: is_new(&changes), subscribed: subscribed(&changes), ..Changed::one(reply, go) },
+        )))
     }
 
     /// The id of a publish, if it may be taken for new without looking: almost every post has an id nobody used. The
@@ -479,6 +494,17 @@ impl Pep {
         let _told = go.send(durable.is_ok());
         Ok(durable?)
     }
+}
+
+/// Whether a request ends subscriptions, or begins them by the word of others than the subscriber.
+const fn is_ended_or_given(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Unsubscribe { .. }
+            | Request::SetSubscribers { .. }
+            | Request::SetAffiliated { .. }
+            | Request::Authorize { .. }
+    )
 }
 
 /// Whether the item that changes of a node put there is a new one; `None` where they put none.

@@ -141,8 +141,15 @@ impl Timeline {
     pub async fn may_follow(&self, account: &BareJid) -> Result<(), StanzaError> {
         let shared = self.feeder().shared();
         let max = usize::try_from(shared.settings.follows_per_account_max).unwrap_or(usize::MAX);
-        let follows = shared.nodes.follows(account, None, max).await.map_err(|error| fault("nodes", &error))?.0;
-        if follows.len() < max {
+        let nodes = &shared.nodes;
+        let count = async {
+            // What is left of nodes that are gone does not count, and is looked at where it might.
+            match nodes.follows(account, None, max).await? {
+                (rows, _) if rows.len() < max => Ok(rows.len()),
+                _ => Ok(nodes.followed(account, max).await?.len()),
+            }
+        };
+        if count.await.map_err(|error: Fault| fault("nodes", &error))? < max {
             return Ok(());
         }
         Err(StanzaError::resource_constraint().with_text(format!("an account follows at most {max} nodes")))
@@ -167,7 +174,7 @@ impl Timeline {
     /// Everything the account is subscribed to.
     pub async fn follows(&self, account: &BareJid) -> Result<Vec<Follow>, Fault> {
         let max = usize::try_from(self.feeder().shared().settings.follows_per_account_max).unwrap_or(usize::MAX);
-        let (mut follows, _) = self.feeder().shared().nodes.follows(account, None, max).await?;
+        let mut follows = self.feeder().shared().nodes.followed(account, max).await?;
         follows.retain(|follow| follow.subscription.jid.is_bare());
         Ok(follows)
     }
@@ -184,9 +191,16 @@ impl Timeline {
         sha.finalize().iter().take(10).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Tells the account's clients that care what it follows that a subscription is `state` now (XEP-0376 section 4.2).
+    /// Tells the account's clients that care what it follows that a subscription is `state` now (XEP-0376 section 4.2), and
+    /// the house when it is over. Who is elsewhere is told by nobody here.
     pub async fn announce(&self, account: &BareJid, home: &BareJid, node: &str, state: SubscriptionState) {
         let Some(router) = self.feeder().shared().router.upgrade() else { return };
+        if account.localpart().is_none() || !router.serves(account.domain()) {
+            return;
+        }
+        if state == SubscriptionState::None {
+            router.tell(|listener| listener.unfollowed(account, home, node)).await;
+        }
         let mut sessions = Vec::new();
         router.sessions.for_each_of(account.as_str(), |session| {
             let state = session.state();

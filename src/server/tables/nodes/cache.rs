@@ -15,7 +15,7 @@ use store::{CommitError, Fault, Page, Receipt, Store};
 use xmpp::{BareJid, Jid};
 
 use super::clear::{self, Anywhere, Expired};
-use super::load::{self, Between, Subscribers, SubscriptionRow};
+use super::load::{self, Between, Subscribers};
 use super::recent::{self, Recent};
 use super::save::{Ground, Plan, RecentStep, plan};
 use super::{Held, Number};
@@ -427,32 +427,6 @@ impl Nodes {
             entry.count(&mut known);
         }
         Ok(Some(all))
-    }
-
-    /// The caller's own subscriptions at a home.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn own_subscriptions(
-        &self,
-        bare: &BareJid,
-        home: &BareJid,
-        rows_max: usize,
-    ) -> Result<Vec<SubscriptionRow>, Fault> {
-        load::own_subscriptions(self.store.as_ref(), bare, home.as_str(), rows_max).await
-    }
-
-    /// The caller's own affiliations at a home.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn own_affiliations(
-        &self,
-        bare: &BareJid,
-        home: &BareJid,
-        rows_max: usize,
-    ) -> Result<Vec<(Box<str>, Affiliation)>, Fault> {
-        load::own_affiliations(self.store.as_ref(), bare, home.as_str(), rows_max).await
     }
 
     /// Nodes of a home that follow `after`, by name.

@@ -1,13 +1,17 @@
-//! What the home timeline asks of nodes: whom an account follows, and items by their positions.
+//! What an address has at nodes, its subscriptions and affiliations; and what the home timeline asks of them: items by
+//! their positions.
+//!
+//! What remains of a deleted node is cleared after a while. Until then it is left out here: what is listed, and counted,
+//! is what an address has at nodes that are there.
 
 use std::sync::Arc;
 
-use pubsub::Item;
+use pubsub::{Affiliation, Item};
 use store::{Fault, Page};
 use xmpp::BareJid;
 
-use super::load::{self, Between, Follow};
-use super::{Entry, Held, Nodes};
+use super::load::{self, Between, Follow, SubscriptionRow};
+use super::{Entry, Held, Nodes, Number};
 
 impl Nodes {
     /// Up to `rows_max` subscriptions of a bare address and its resources anywhere, those behind `after`, by home and
@@ -22,6 +26,70 @@ impl Nodes {
         rows_max: usize,
     ) -> Result<(Vec<Follow>, bool), Fault> {
         load::follows(self.store.as_ref(), bare, after, rows_max).await
+    }
+
+    /// Up to `rows_max` of them, those to nodes that are there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn followed(&self, bare: &BareJid, rows_max: usize) -> Result<Vec<Follow>, Fault> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let (page, is_complete) = self.follows(bare, after.as_ref(), rows_max).await?;
+            for follow in &page {
+                if found.len() < rows_max && self.is_there(&follow.home, &follow.name, &follow.number).await? {
+                    found.push(follow.clone());
+                }
+            }
+            after = page.into_iter().next_back();
+            if is_complete || after.is_none() || found.len() >= rows_max {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The caller's own subscriptions at a home, in up to `rows_max` rows.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn own_subscriptions(
+        &self,
+        bare: &BareJid,
+        home: &BareJid,
+        rows_max: usize,
+    ) -> Result<Vec<SubscriptionRow>, Fault> {
+        let mut own = Vec::new();
+        for (number, row) in load::own_subscriptions(self.store.as_ref(), bare, home.as_str(), rows_max).await? {
+            if self.is_there(home, &row.0, &number).await? {
+                own.push(row);
+            }
+        }
+        Ok(own)
+    }
+
+    /// The caller's own affiliations at a home, in up to `rows_max` rows.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn own_affiliations(
+        &self,
+        bare: &BareJid,
+        home: &BareJid,
+        rows_max: usize,
+    ) -> Result<Vec<(Box<str>, Affiliation)>, Fault> {
+        let mut own = Vec::new();
+        for (number, row) in load::own_affiliations(self.store.as_ref(), bare, home.as_str(), rows_max).await? {
+            if self.is_there(home, &row.0, &number).await? {
+                own.push(row);
+            }
+        }
+        Ok(own)
+    }
+
+    /// Whether there is a node of that name that has that number.
+    async fn is_there(&self, home: &BareJid, name: &str, number: &Number) -> Result<bool, Fault> {
+        let held = self.held(&self.entry(home, name)).await?;
+        Ok(held.is_some_and(|held| held.number == *number))
     }
 
     /// The item at a position.

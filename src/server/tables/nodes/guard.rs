@@ -1,4 +1,5 @@
-//! Nodes whose readers are another node's readers: what is attached to items, and the sums of it (XEP-0470 section 4.2).
+//! Nodes whose readers are another node's readers: what is attached to items, and the sums of it (XEP-0470 section 4.2);
+//! the list of a node's public subscribers (XEP-0465).
 //!
 //! Their access is never stored. It is looked up where it belongs each time, so it cannot be out of step: who is shut
 //! out of a feed is shut out of its likes at once, and where there is no feed any more there are no likes.
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use pubsub::config::AccessModel;
 use pubsub::profile::attachments::{self, is_kept};
+use pubsub::profile::public;
 use pubsub::{NodeConfig, SubscriptionState};
 use store::Fault;
 use xmpp::BareJid;
@@ -31,6 +33,9 @@ impl Nodes {
     /// # Errors
     /// When the store fails.
     pub async fn held(&self, entry: &Entry) -> Result<Option<Arc<Held>>, Fault> {
+        if let Some(name) = public::listed(&entry.name) {
+            return self.list(entry, name).await;
+        }
         if !is_kept(&entry.name) {
             return match self.stored(entry).await? {
                 Some(held) => Ok(Some(self.raised(entry, held).await?)),
@@ -41,6 +46,24 @@ impl Nodes {
         let Some(held) = self.stored(entry).await? else { return Ok(None) };
         let theirs = self.entry(&entry.home, &name);
         let Some(guard) = self.stored(&theirs).await? else { return Ok(None) };
+        let guard = self.raised(&theirs, guard).await?;
+        Ok(Some(guarded(held, &guard)))
+    }
+
+    /// The list of the public subscribers of the node `name`, which is there as long as that node is: one from before it
+    /// was made is another node's.
+    async fn list(&self, entry: &Entry, name: &str) -> Result<Option<Arc<Held>>, Fault> {
+        let Some(held) = self.stored(entry).await? else { return Ok(None) };
+        if held.is_copy(&entry.home) {
+            return Ok(Some(held));
+        }
+        if public::subscribers_of(name).is_none() {
+            return Ok(None);
+        }
+        let theirs = self.entry(&entry.home, name);
+        let Some(guard) = self.stored(&theirs).await?.filter(|guard| guard.node.created <= held.node.created) else {
+            return Ok(None);
+        };
         let guard = self.raised(&theirs, guard).await?;
         Ok(Some(guarded(held, &guard)))
     }
@@ -83,6 +106,12 @@ pub(super) fn guarded(held: Arc<Held>, guard: &Held) -> Arc<Held> {
 }
 
 impl Held {
+    /// Whether this is what another server has, kept for its followers here: it takes nothing from anybody, which no node
+    /// of this house does, and who was sent it reads it.
+    fn is_copy(&self, home: &BareJid) -> bool {
+        self.node.creator == *home && self.node.config.payload_bytes_max == 0
+    }
+
     /// Where the affiliations that count are, and how many.
     pub(super) fn affiliated(&self) -> (&Number, u64) {
         let own = (&self.number, self.node.tally.affiliations);

@@ -201,22 +201,22 @@ pub(super) fn subscriber_position(number: &Number, jid: &Jid) -> Bytes {
     super::subscription_key(number, jid)
 }
 
-/// The caller's own subscriptions at a home: node and state, up to `rows_max`.
+/// The caller's own subscriptions at a home: the number the node had, node and state, up to `rows_max` rows.
 pub(super) async fn own_subscriptions(
     store: &dyn Store,
     bare: &BareJid,
     home: &str,
     rows_max: usize,
-) -> Result<Vec<SubscriptionRow>, Fault> {
+) -> Result<Vec<(Number, SubscriptionRow)>, Fault> {
     let prefix = Table::SubscriptionsBySubscriber.key().str(bare.as_str()).str(home).build();
     let rows = store.scan(KeyBuilder::extend(&prefix).range(), Page::rows(rows_max)).await?;
     let mut own = Vec::with_capacity(rows.len());
     for (key, value) in rows {
         let mut reader = KeyReader::after(&key, prefix.len());
         let name = reader.str()?;
-        reader.fixed::<{ size_of::<Number>() }>()?;
+        let number = reader.fixed()?;
         let jid = with_resource(bare, &reader.str()?)?;
-        own.extend(read_subscriptions(&jid, value)?.into_iter().map(|row| (Box::from(&*name), row)));
+        own.extend(read_subscriptions(&jid, value)?.into_iter().map(|row| (number, (Box::from(&*name), row))));
     }
     Ok(own)
 }
@@ -273,17 +273,24 @@ pub(super) fn with_resource(bare: &BareJid, resource: &str) -> Result<Jid, Fault
     }
 }
 
+/// One of an entity's own affiliations, with the number the node had.
+type AffiliationRow = (Number, (Box<str>, Affiliation));
+
 /// The caller's own affiliations at a home, up to `rows_max`.
 pub(super) async fn own_affiliations(
     store: &dyn Store,
     bare: &BareJid,
     home: &str,
     rows_max: usize,
-) -> Result<Vec<(Box<str>, Affiliation)>, Fault> {
+) -> Result<Vec<AffiliationRow>, Fault> {
     let prefix = Table::AffiliationsByEntity.key().str(bare.as_str()).str(home).build();
     let rows = store.scan(KeyBuilder::extend(&prefix).range(), Page::rows(rows_max)).await?;
     rows.into_iter()
-        .map(|(key, value)| Ok((KeyReader::after(&key, prefix.len()).str()?.into(), read_affiliation(value)?)))
+        .map(|(key, value)| {
+            let mut reader = KeyReader::after(&key, prefix.len());
+            let name = reader.str()?;
+            Ok((reader.fixed()?, (name.into(), read_affiliation(value)?)))
+        })
         .collect()
 }
 

@@ -7,6 +7,7 @@
 use pubsub::config::Bound;
 use pubsub::decide::{drop_kept, forget};
 use pubsub::profile::attachments::{node_of, nodes_of, summary_of};
+use pubsub::profile::public::subscribers_of;
 use pubsub::profile::uri::Place;
 use pubsub::{Caller, Request};
 use store::{Batch, Fault};
@@ -142,14 +143,16 @@ impl Pep {
         Ok(changed)
     }
 
-    /// Purges or deletes a node, and what is attached to its items.
+    /// Purges or deletes a node, and what is attached to its items; with a node that is deleted goes the list of its public
+    /// subscribers.
     pub(super) async fn empty(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<Changed, Failure> {
         let Some(node) = request.node().cloned() else { return self.change(home, caller, request).await };
-        if !self.has_summary(home, &node).await? {
+        let list = self.list_to_go(home, &request).await?;
+        if list.is_none() && !self.has_summary(home, &node).await? {
             return self.change(home, caller, request).await;
         }
         for _ in 0..ATTEMPTS {
-            let attempt = self.try_empty(home, &node, caller, &request).await?;
+            let attempt = self.try_empty(home, (&node, list.as_deref()), caller, &request).await?;
             let Some(changed) = settled(attempt).await? else { continue };
             self.sweep(home, &node).await?;
             return Ok(changed);
@@ -157,17 +160,34 @@ impl Pep {
         Err(contended())
     }
 
-    async fn try_empty(&self, home: &BareJid, node: &str, caller: &Caller, request: &Request) -> Attempt {
+    /// The list of the public subscribers of a node that is to be deleted, if there is one.
+    async fn list_to_go(&self, home: &BareJid, request: &Request) -> Result<Option<String>, Fault> {
+        let Request::Delete { node, .. } = request else { return Ok(None) };
+        let Some(list) = subscribers_of(node) else { return Ok(None) };
+        Ok(self.nodes.stored(&self.nodes.entry(home, &list)).await?.map(|_| list))
+    }
+
+    async fn try_empty(
+        &self,
+        home: &BareJid,
+        (node, list): (&str, Option<&str>),
+        caller: &Caller,
+        request: &Request,
+    ) -> Attempt {
         let summary = summary_of(node);
-        let entries = self.entries([(home, node), (home, &*summary)]);
+        let kept = [Some(&*summary), list];
+        let names = kept.into_iter().flatten().chain([node]);
+        let entries = self.entries(names.map(|name| (home, name)));
         let turnstiles = lock(&entries).await;
         let mut ensemble = Ensemble::load(self, &entries).await?;
         let Some(at) = ensemble.place(home, node) else { return Ok(None) };
         let reply = ensemble.decide(at, caller, request).await?;
-        if let Some(at) = ensemble.place(home, &summary)
-            && let Some(decision) = ensemble.node(at).map(drop_kept)
-        {
-            ensemble.note(at, decision);
+        for name in kept.into_iter().flatten() {
+            if let Some(at) = ensemble.place(home, name)
+                && let Some(decision) = ensemble.node(at).map(drop_kept)
+            {
+                ensemble.note(at, decision);
+            }
         }
         let Some((receipt, goes)) = ensemble.commit(Batch::new()).await? else { return Ok(None) };
         drop(turnstiles);
