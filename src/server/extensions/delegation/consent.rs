@@ -250,10 +250,11 @@ impl Consents {
         told
     }
 
-    /// An account is gone, with all it was asked and has granted.
-    pub(super) fn forget(&self, account: &BareJid) {
+    /// An account is gone, with all it was asked and has granted: who is to be told that nothing is left.
+    pub(super) fn forget(&self, account: &BareJid) -> Vec<Told> {
         let mut state = self.state();
         state.open.retain(|_, question| question.wish.account != *account);
-        state.granted.remove(account);
+        let gone = state.granted.remove(account).unwrap_or_default();
+        left(&[], gone.into_iter().map(|grant| grant.manager).collect())
     }
 }

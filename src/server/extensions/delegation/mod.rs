@@ -17,7 +17,7 @@ use xmpp::stanza::{IqType, Kind, MessageType};
 use xmpp::xml::{WithAttribute as _, element_bytes};
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
 
-use self::consent::Consents;
+use self::consent::{Consents, Told};
 use super::blocking::Blocks;
 use crate::config::{Config, ConfigError};
 use crate::extension::{Asked, BoxFuture, Caller, Delegate, Extension, Kit, Listener, Mount, Pending, Spec, To, Xep};
@@ -186,9 +186,12 @@ impl Delegation {
 
     /// "Permissions MUST be revoked after a disconnection" (section 2).
     fn revoke(&self, session: &Arc<Session>) -> Pending<()> {
-        let told = self.consents.end(session);
+        self.announce(session.jid.bare(), self.consents.end(session))
+    }
+
+    /// Tells managers what is left to them of `account`.
+    fn announce(&self, account: BareJid, told: Vec<Told>) -> Pending<()> {
         let Some(this) = self.this.upgrade().filter(|_| !told.is_empty()) else { return Pending::now(()) };
-        let account = session.jid.bare();
         Pending::later(async move {
             let Some(router) = this.router.upgrade() else { return };
             for (manager, left) in told {
@@ -358,8 +361,7 @@ impl Listener for Delegation {
     }
 
     fn account_removed(&self, account: &BareJid) -> Pending<()> {
-        self.consents.forget(account);
-        Pending::now(())
+        self.announce(account.clone(), self.consents.forget(account))
     }
 }
 
