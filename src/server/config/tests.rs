@@ -41,6 +41,42 @@ fn the_example_says_the_defaults_and_every_limit() {
     }
 }
 
+/// Every key of `T`: what is expected in place of one that is not known.
+fn keys<T: serde::de::DeserializeOwned>() -> Vec<String> {
+    let said = toml::from_str::<T>("no-such-key = 1").err().expect("unknown").to_string();
+    let (_, expected) = said.rsplit_once("expected").expect("a list");
+    let keys: Vec<String> = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(!keys.is_empty(), "{said}");
+    keys
+}
+
+#[test]
+fn the_example_has_every_key() {
+    use components::{Component, Components, Delegation, IqAccess, Privileges};
+    for (name, keys) in [
+        ("host", keys::<Host>()),
+        ("listen", keys::<Listen>()),
+        ("c2s", keys::<C2s>()),
+        ("tls", keys::<Tls>()),
+        ("store", keys::<StoreConfig>()),
+        ("dns", keys::<Dns>()),
+        ("s2s", keys::<S2s>()),
+        ("s2s.domain", keys::<s2s::DomainRule>()),
+        ("components", keys::<Components>()),
+        ("component", keys::<Component>()),
+        ("component.privileges", keys::<Privileges>()),
+        ("component.privileges.iq", keys::<IqAccess>()),
+        ("component.delegation", keys::<Delegation>()),
+    ] {
+        for key in keys {
+            let is_there =
+                ["\n", "\n# ", "{ ", ", "].iter().any(|before| Config::EXAMPLE.contains(&format!("{before}{key} = ")))
+                    || Config::EXAMPLE.contains(&format!("[{name}.{key}]"));
+            assert!(is_there, "`{name}.{key}`");
+        }
+    }
+}
+
 #[test]
 fn unknown_words_are_met_with_a_suggestion() {
     let table = [

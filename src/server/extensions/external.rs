@@ -381,6 +381,15 @@ mod tests {
         Config::parse(&text, None).unwrap().sections.take("external_services").unwrap()
     }
 
+    #[test]
+    fn the_example_has_every_key() {
+        let said = toml::from_str::<External>("no-such-key = 1").unwrap_err().to_string();
+        let (_, expected) = said.rsplit_once("expected").unwrap();
+        for key in expected.split('`').skip(1).step_by(2) {
+            assert!(super::SPEC.config.contains(&format!("\n# {key} = ")), "`{key}`");
+        }
+    }
+
     /// As `openssl dgst -sha1 -hmac north` has it.
     #[test]
     fn credentials_end_and_belong_to_the_account() {
