@@ -28,8 +28,11 @@ const TASKS: usize = 2;
 const JOBS_MAX: usize = 512;
 /// Entries in one batch. Whoever else writes waits for it, some milliseconds; smaller ones each cost a sync.
 const STRIDE: usize = 512;
-/// One account in so many is looked after when an entry is written to it, so that each is every so many entries.
+/// One account in so many is looked after when an entry is written to it, so that each is every so many entries; more often
+/// where few are kept.
 const TRIM_EVERY: u64 = 128;
+/// Accounts that are looked at in a minute for entries that are too old.
+const LOOKED_AT: usize = 200;
 /// Rows of work taken at once at the start.
 const WORK_ROWS: usize = 500;
 /// Milliseconds in a day.
@@ -59,6 +62,8 @@ pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     arrivals: Arc<Arrivals>,
     merged: Mutex<HashSet<Number>>,
+    /// How far accounts were looked at for entries that are too old.
+    round: tokio::sync::Mutex<Option<Box<str>>>,
     hasher: RandomState,
 }
 
@@ -74,6 +79,7 @@ impl Feeder {
             clock: Arc::clone(&kit.clock),
             arrivals: Arc::default(),
             merged: Mutex::default(),
+            round: tokio::sync::Mutex::default(),
             hasher: RandomState::new(),
         });
         let queues = (0..TASKS)
@@ -193,7 +199,7 @@ impl Feeder {
                 self.take_up(work).await;
             }
         }
-        Ok(())
+        self.shared.clear_old().await
     }
 }
 
@@ -222,7 +228,27 @@ impl Shared {
             0 => 0,
             days => self.now().saturating_sub(days.saturating_mul(DAY)),
         };
-        Kept { entries_max: self.settings.entries_per_account_max, since }
+        Kept { entries_max: self.settings.entries_per_account_max, since, settled: self.arrivals.settled() }
+    }
+
+    /// Once a minute: looks at some accounts, of which some may be sent nothing that would have them looked after.
+    async fn clear_old(&self) -> Result<(), CommitError> {
+        if self.settings.days_max == 0 {
+            return Ok(());
+        }
+        let mut round = self.round.lock().await;
+        for _ in 0..LOOKED_AT {
+            let Some((account, oldest)) = self.timelines.next(round.as_deref()).await? else {
+                *round = None;
+                return Ok(());
+            };
+            let kept = self.kept();
+            if oldest.time < kept.since {
+                self.timelines.trim(&account, kept).await?;
+            }
+            *round = Some(account);
+        }
+        Ok(())
     }
 
     async fn work(self: Arc<Self>, mut jobs: mpsc::Receiver<Job>) {
@@ -321,6 +347,7 @@ impl Shared {
 
     /// Whether the timeline of `account` is to be trimmed with this entry.
     pub(super) fn is_due(&self, account: &str, place: &Place) -> bool {
-        self.hasher.hash_one((account, place)).is_multiple_of(TRIM_EVERY)
+        let every = (self.settings.entries_per_account_max / 8).clamp(1, TRIM_EVERY);
+        self.hasher.hash_one((account, place)).is_multiple_of(every)
     }
 }

@@ -140,6 +140,7 @@ impl Timeline {
         Arc::new(move || {
             Form::typed(FormType::Result, "urn:chirrup:timeline:limits:0")
                 .with(field("entries_per_account_max", settings.entries_per_account_max))
+                .with(field("days_max", settings.days_max))
                 .with(field("follows_per_account_max", settings.follows_per_account_max))
                 .to_element()
         })

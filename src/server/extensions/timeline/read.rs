@@ -10,15 +10,17 @@ use std::sync::Arc;
 use pubsub::access::{Standing, may_be_notified};
 use pubsub::request::{Relation, effective};
 use pubsub::{Home, Item, SubscriptionState, Timestamp};
-use store::Fault;
+use store::{CommitError, Fault};
 use xmpp::{BareJid, Jid};
 
 use super::Timeline;
 use crate::tables::nodes::{Entry, Follow, Held};
-use crate::tables::timeline::{Place, source_of};
+use crate::tables::timeline::{Kept, Place, View, source_of};
 
 /// Places looked at for one page, whether something is shown for them or not.
 const PLACES_MAX: usize = 50_000;
+/// Of timelines of so many entries it is counted at each reading which are the newest.
+const COUNTED_MAX: usize = 2_000;
 /// Rows of follows read at once.
 const FOLLOWS_PAGE: usize = 1_000;
 
@@ -54,8 +56,13 @@ pub(super) struct Found {
     pub(super) is_complete: bool,
 }
 
-/// What an account follows, by what of a node is in places.
-pub(super) type Sources = HashMap<u64, Source>;
+/// What an account follows.
+pub(super) struct Sources {
+    /// By what of a node is in places.
+    nodes: HashMap<u64, Source>,
+    /// What is there up to this place is not shown any more; once that is known.
+    floor: Option<Option<Place>>,
+}
 
 /// A node that is followed, as it is for this reader now.
 pub(super) struct Source {
@@ -96,26 +103,100 @@ impl Timeline {
         let shared = self.feeder().shared();
         // Before anything is read: what comes later is behind it.
         let view = shared.arrivals().view(shared.now());
-        let want = Want { times: (want.times.0, want.times.1.min(view.before)), ..want };
+        let kept = shared.kept();
+        let floor = match sources.floor {
+            Some(floor) => floor,
+            None => self.floor(account, &kept, &view, sources).await?,
+        };
+        sources.floor = Some(floor);
+        let mut want = Want { times: (want.times.0.max(kept.since), want.times.1.min(view.before)), ..want };
+        match want.is_backwards {
+            true => want.end = want.end.max(floor),
+            false => want.bound = want.bound.max(floor),
+        }
+        let streams = self.streams(account, &want, &view, sources).await?;
+        self.merge(account, &want, sources, streams).await
+    }
+
+    /// Where what is to be shown may come from.
+    async fn streams(
+        &self,
+        account: &BareJid,
+        want: &Want,
+        view: &View,
+        sources: &mut Sources,
+    ) -> Result<Vec<Stream>, Fault> {
         let mut streams = vec![Stream::new(Origin::Entries)];
         let mut landing = Stream::new(Origin::Landing);
-        landing.waiting = view.landing.into_iter().filter(|place| want.takes(place)).collect();
+        landing.waiting = view.landing.iter().copied().filter(|place| want.takes(place)).collect();
         if want.is_backwards {
             landing.waiting.make_contiguous().reverse();
         }
         landing.is_complete = true;
         streams.push(landing);
-        let merged: Vec<u64> =
-            sources.iter().filter(|(_, source)| shared.is_merged(&source.follow.number)).map(|(key, _)| *key).collect();
-        for key in merged {
-            if let Some(source) = sources.get_mut(&key)
-                && let Some(readable) = self.open(account, source).await?
-            {
+        let shared = self.feeder().shared();
+        for source in sources.nodes.values_mut().filter(|source| shared.is_merged(&source.follow.number)) {
+            if let Some(readable) = self.open(account, source).await? {
                 let after = source.follow.subscription.after;
                 streams.push(Stream::new(Origin::Node { readable, after, position: None }));
             }
         }
-        self.merge(account, &want, sources, streams).await
+        Ok(streams)
+    }
+
+    /// The place up to which entries are past the newest that are kept, whether they have gone yet or not. Few are counted
+    /// here; of very many it is known how many were written.
+    async fn floor(
+        &self,
+        account: &BareJid,
+        kept: &Kept,
+        view: &View,
+        sources: &mut Sources,
+    ) -> Result<Option<Place>, Fault> {
+        let entries_max = usize::try_from(kept.entries_max).unwrap_or(usize::MAX);
+        if entries_max > COUNTED_MAX {
+            let surplus = self.feeder().shared().timelines.surplus(account.as_str(), *kept).await;
+            return surplus.map_err(|error| match error {
+                CommitError::Fault(fault) => fault,
+                conflict => Fault::new(conflict.to_string()),
+            });
+        }
+        let want = Want { times: (kept.since, view.before), entries_max, ..Want::newest() };
+        let mut streams = self.streams(account, &want, view, sources).await?;
+        let mut counted = 0;
+        while let Some((place, is_written)) = self.next(account, &want, &mut streams).await? {
+            let source = sources.nodes.get(&place.source);
+            // Nobody waits for an entry that was written before, and is shown no more.
+            if is_written || source.is_some_and(|source| place.sequence > source.follow.subscription.after) {
+                if counted == entries_max {
+                    return Ok(Some(place));
+                }
+                counted += 1;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the next place, and whether it was written into the timeline.
+    async fn next(
+        &self,
+        account: &BareJid,
+        want: &Want,
+        streams: &mut [Stream],
+    ) -> Result<Option<(Place, bool)>, Fault> {
+        for stream in &mut *streams {
+            self.fill(account, want, stream).await?;
+        }
+        let heads = streams.iter().filter_map(|stream| stream.waiting.front().copied());
+        let Some(place) = (if want.is_backwards { heads.max() } else { heads.min() }) else { return Ok(None) };
+        let mut is_written = false;
+        for stream in streams {
+            if stream.waiting.front() == Some(&place) {
+                stream.waiting.pop_front();
+                is_written |= matches!(stream.from, Origin::Entries);
+            }
+        }
+        Ok(Some((place, is_written)))
     }
 
     async fn merge(
@@ -130,20 +211,10 @@ impl Timeline {
         let mut bytes = 0;
         let mut last = None;
         for _ in 0..PLACES_MAX {
-            for stream in &mut streams {
-                self.fill(account, want, stream).await?;
-            }
-            let heads = streams.iter().filter_map(|stream| stream.waiting.front().copied());
-            let next = if want.is_backwards { heads.max() } else { heads.min() };
-            let Some(place) = next else {
+            let Some((place, _)) = self.next(account, want, &mut streams).await? else {
                 found.is_complete = true;
                 break;
             };
-            for stream in &mut streams {
-                if stream.waiting.front() == Some(&place) {
-                    stream.waiting.pop_front();
-                }
-            }
             if last.replace(place) == Some(place) {
                 continue;
             }
@@ -164,7 +235,7 @@ impl Timeline {
     /// Whom the account follows, by what of them is in places.
     pub(super) async fn sources(&self, account: &BareJid) -> Result<Sources, Fault> {
         let nodes = &self.feeder().shared().nodes;
-        let mut sources = HashMap::new();
+        let mut sources = Sources { nodes: HashMap::new(), floor: None };
         let mut after: Option<Follow> = None;
         loop {
             let (page, is_complete) = nodes.follows(account, after.as_ref(), FOLLOWS_PAGE).await?;
@@ -177,7 +248,7 @@ impl Timeline {
                     && subscription.options.reach.has_items()
                 {
                     let key = source_of(&follow.number);
-                    sources.insert(key, Source { follow, node: None, is_known: false });
+                    sources.nodes.insert(key, Source { follow, node: None, is_known: false });
                 }
             }
             if is_complete || after.is_none() {
@@ -243,7 +314,7 @@ impl Timeline {
         place: Place,
         now: Timestamp,
     ) -> Result<Option<Shown>, Fault> {
-        let Some(source) = sources.get_mut(&place.source) else { return Ok(None) };
+        let Some(source) = sources.nodes.get_mut(&place.source) else { return Ok(None) };
         if place.sequence <= source.follow.subscription.after {
             return Ok(None);
         }

@@ -305,3 +305,62 @@ proptest! {
         runtime.block_on(perform(&steps, merge));
     }
 }
+
+/// How many entries of a timeline are shown, in pages and as an archive.
+async fn shown(who: &Actor<'_>) -> Vec<String> {
+    who.read().await;
+    let all = whole(who, 7).await;
+    let own = who.session.jid.bare();
+    let query = format!("<query xmlns='{}' node='{}'/>", ns::ARCHIVE, ns::TIMELINE);
+    who.send(&format!("<iq type='set' id='m' to='{own}'>{query}</iq>")).await;
+    let found = who.read().await.iter().filter(|stanza| stanza.contains("<result")).count();
+    assert_eq!(found, all.len(), "the archive has the same");
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_shown_than_is_kept() {
+    for merge in [1, 1_000] {
+        let text = format!("[timeline]\nentries_per_account_max = 5\ndays_max = 2\nmerge_followers_min = {merge}");
+        let store: Arc<dyn store::Store> = Arc::new(store::Memory::new());
+        let stage = Stage::configured(Arc::clone(&store), &text).await;
+        let (romeo, juliet) = (stage.log_in(ROMEO, &[]).await, stage.log_in(JULIET, &[]).await);
+        let nurse = stage.log_in(NURSE, &[]).await;
+        publish(&juliet, "blog", "first", "").await;
+        publish(&nurse, "blog", "first", "").await;
+        follow(&romeo, bare(JULIET), "blog").await;
+        follow(&romeo, bare(NURSE), "blog").await;
+        for number in 0..20 {
+            publish(&juliet, "blog", &format!("j{number}"), "").await;
+            publish(&nurse, "blog", &format!("n{number}"), "").await;
+            settle().await;
+            let count = shown(&romeo).await.len();
+            assert_eq!(count, 5.min(2 * number + 2), "merged from {merge} on");
+        }
+        let newest = shown(&romeo).await;
+        let items: Vec<_> = newest.iter().map(|entry| entry.rsplit(' ').next().unwrap()).collect();
+        assert_eq!(items, ["n17", "j18", "n18", "j19", "n19"]);
+        // What made room is not there for who asks for it, and neither is what is too old.
+        let (ids, _) = page(&romeo, "<max>5</max><before/>").await;
+        publish(&juliet, "blog", "j20", "").await;
+        settle().await;
+        romeo.read().await;
+        let own = romeo.session.jid.bare();
+        let by_id = |id: &str| format!("<items node='{}'><item id='{id}'/></items>", ns::TIMELINE);
+        assert!(!romeo.get(own.as_str(), &by_id(&ids[0])).await.contains("n17"));
+        assert!(romeo.get(own.as_str(), &by_id(&ids[1])).await.contains("j18"));
+        stage.clock.advance(Duration::from_secs(47 * 60 * 60));
+        assert_eq!(shown(&romeo).await.len(), 5);
+        publish(&juliet, "blog", "j21", "").await;
+        stage.clock.advance(Duration::from_secs(60 * 60));
+        assert_eq!(shown(&romeo).await.len(), 1);
+        assert!(romeo.get(own.as_str(), &by_id(&ids[4])).await.matches("<item ").count() == 0);
+        stage.clock.advance(Duration::from_secs(48 * 60 * 60));
+        assert!(shown(&romeo).await.is_empty());
+        stage.minute().await;
+        settle().await;
+        let timelines = crate::tables::timeline::Timelines::new(store);
+        let (rows, _) = timelines.places(own.as_str(), None, false, 100).await.unwrap();
+        assert_eq!(rows, [], "who is sent nothing keeps nothing that is too old");
+    }
+}

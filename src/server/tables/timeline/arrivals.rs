@@ -79,6 +79,15 @@ impl Arrivals {
         self.inner().landing.remove(place);
     }
 
+    /// Nothing comes any more that is older than this, in milliseconds.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        let inner = self.inner();
+        let reserved = inner.reserved.keys().next().copied().unwrap_or(u64::MAX);
+        let landing = inner.landing.first().map_or(u64::MAX, |place| place.time);
+        inner.last.min(reserved).min(landing)
+    }
+
     /// What can be seen at `now`, in milliseconds. Later times begin behind it.
     #[must_use]
     pub fn view(&self, now: u64) -> View {

@@ -152,6 +152,17 @@ pub struct Kept {
     pub entries_max: u64,
     /// Nothing that came before this, in milliseconds since the Unix epoch.
     pub since: u64,
+    /// Before this nothing comes any more, in milliseconds since the Unix epoch.
+    pub settled: u64,
+}
+
+/// How many entries there are.
+struct Count {
+    /// Those up to `upto`, before which nothing comes any more: they are not counted again.
+    settled: u64,
+    upto: Option<Place>,
+    /// All of them.
+    total: u64,
 }
 
 /// The timelines.
@@ -332,27 +343,11 @@ impl Timelines {
     /// When the store fails.
     pub async fn trim(&self, account: &str, kept: Kept) -> Result<(), CommitError> {
         let _turn = self.turns.of(account).await;
-        let (mut count, upto) = match self.store.get(&count_key(account)).await? {
-            None => (0, None),
-            Some(row) => {
-                let mut row = Reader::new(row, FORMAT, WHAT)?;
-                let count = row.u64()?;
-                (count, Some(Place { time: row.u64()?, source: row.u64()?, sequence: row.u64()? }))
-            }
-        };
-        let mut last = upto;
-        loop {
-            let (places, is_complete) = self.places(account, last, false, PAGE).await?;
-            count += places.len() as u64;
-            last = places.last().copied().or(last);
-            if is_complete {
-                break;
-            }
-        }
+        let Count { settled: mut count, upto, mut total } = self.count(account, kept.settled).await?;
         // Mostly nothing has to go, and the oldest says so.
         let mut looked_at = 1;
         loop {
-            let too_many = count.saturating_sub(kept.entries_max);
+            let too_many = total.saturating_sub(kept.entries_max);
             let due = usize::try_from(too_many).unwrap_or(PAGE).saturating_add(1).max(looked_at).min(PAGE);
             looked_at = PAGE;
             let (oldest, is_complete) = self.places(account, None, false, due).await?;
@@ -366,8 +361,8 @@ impl Timelines {
                 gone += 1;
             }
             // What came while we counted may have gone with the rest.
-            count = count.saturating_sub(gone);
-            if let Some(last) = last {
+            (count, total) = (count.saturating_sub(gone), total.saturating_sub(gone));
+            if let Some(last) = upto {
                 let row = Writer::new(FORMAT).u64(count).u64(last.time).u64(last.source).u64(last.sequence);
                 batch.put(count_key(account), row.finish());
             }
@@ -376,6 +371,69 @@ impl Timelines {
                 return Ok(());
             }
         }
+    }
+
+    async fn count(&self, account: &str, settled: u64) -> Result<Count, Fault> {
+        let mut count = match self.store.get(&count_key(account)).await? {
+            None => Count { settled: 0, upto: None, total: 0 },
+            Some(row) => {
+                let mut row = Reader::new(row, FORMAT, WHAT)?;
+                let settled = row.u64()?;
+                let upto = Place { time: row.u64()?, source: row.u64()?, sequence: row.u64()? };
+                Count { settled, upto: Some(upto), total: settled }
+            }
+        };
+        let mut last = count.upto;
+        loop {
+            let (places, is_complete) = self.places(account, last, false, PAGE).await?;
+            count.total += places.len() as u64;
+            // What is on its way has its place already, and may come between those that are there.
+            let is_settled = places.iter().take_while(|place| place.time < settled).count();
+            count.settled += is_settled as u64;
+            count.upto = is_settled.checked_sub(1).and_then(|at| places.get(at)).copied().or(count.upto);
+            last = places.last().copied().or(last);
+            if is_complete {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// The last place that is past the newest `entries_max` entries, if there is one: what is there up to it has not made
+    /// room yet. Costs what was written since the last [`Timelines::trim`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn surplus(&self, account: &str, kept: Kept) -> Result<Option<Place>, CommitError> {
+        let turn = self.turns.of(account).await;
+        let total = self.count(account, kept.settled).await?.total;
+        let surplus = usize::try_from(total.saturating_sub(kept.entries_max)).unwrap_or(usize::MAX);
+        if surplus <= PAGE {
+            return Ok(match surplus {
+                0 => None,
+                _ => self.places(account, None, false, surplus).await?.0.pop(),
+            });
+        }
+        // There was room for more before.
+        drop(turn);
+        self.trim(account, kept).await?;
+        Ok(None)
+    }
+
+    /// The next account behind `after` that has a timeline, and the oldest entry of that.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn next(&self, after: Option<&str>) -> Result<Option<(Box<str>, Place)>, Fault> {
+        let mut range = Table::Timeline.key().range();
+        if let Some(after) = after {
+            let end = Place { time: u64::MAX, source: u64::MAX, sequence: u64::MAX };
+            range = range.past(&entry_key(after, &end));
+        }
+        let rows = self.store.scan(range, Page::rows(1)).await?;
+        let Some((key, _)) = rows.into_iter().next() else { return Ok(None) };
+        let account: Box<str> = KeyReader::after(&key, 1).str()?.into();
+        let place = place_in(&key, account_key(&account).len())?;
+        Ok(Some((account, place)))
     }
 
     /// Deletes the timeline of `account`.

@@ -78,7 +78,7 @@ async fn a_timeline_is_read_both_ways_and_its_neighbours_are_not() {
 #[tokio::test]
 async fn the_oldest_make_room_and_what_is_too_old_goes() {
     let timelines = Timelines::new(Arc::new(store::Memory::new()));
-    let kept = |entries_max, since| Kept { entries_max, since };
+    let kept = |entries_max, since| Kept { entries_max, since, settled: u64::MAX };
     put(&timelines, "a@x", 1..6).await;
     timelines.trim("a@x", kept(3, 0)).await.unwrap();
     assert_eq!(times(&timelines, "a@x").await, [3, 4, 5]);
@@ -92,4 +92,32 @@ async fn the_oldest_make_room_and_what_is_too_old_goes() {
     assert_eq!(times(&timelines, "a@x").await, [2_997, 2_998, 2_999]);
     timelines.delete("a@x").await.unwrap();
     assert!(times(&timelines, "a@x").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_comes_late_is_counted_and_what_is_too_much_is_known_before_it_goes() {
+    let timelines = Timelines::new(Arc::new(store::Memory::new()));
+    let kept = |entries_max, settled| Kept { entries_max, since: 0, settled };
+    put(&timelines, "a@x", 1..5).await;
+    put(&timelines, "a@x", 6..8).await;
+    timelines.trim("a@x", kept(9, 5)).await.unwrap();
+    // It had its place before, and its followers are many.
+    put(&timelines, "a@x", 5..6).await;
+    assert_eq!(timelines.surplus("a@x", kept(7, 9)).await.unwrap(), None);
+    assert_eq!(timelines.surplus("a@x", kept(4, 9)).await.unwrap(), Some(place(3)));
+    assert_eq!(timelines.surplus("a@x", kept(6, 5)).await.unwrap(), Some(place(1)), "all are counted");
+    timelines.trim("a@x", kept(4, 9)).await.unwrap();
+    assert_eq!(times(&timelines, "a@x").await, [4, 5, 6, 7]);
+    assert_eq!(timelines.surplus("a@x", kept(4, 9)).await.unwrap(), None);
+    put(&timelines, "a@x", 10..3_000).await;
+    assert_eq!(timelines.surplus("a@x", kept(4, 9_999)).await.unwrap(), None, "as much as that goes at once");
+    assert_eq!(times(&timelines, "a@x").await, [2_996, 2_997, 2_998, 2_999]);
+    put(&timelines, "b@x", 20..25).await;
+    put(&timelines, "b@x.example", 30..35).await;
+    let (mut found, mut after) = (Vec::new(), None);
+    while let Some((account, oldest)) = timelines.next(after.as_deref()).await.unwrap() {
+        found.push((account.to_string(), oldest.time));
+        after = Some(account);
+    }
+    assert_eq!(found, [("a@x".to_owned(), 2_996), ("b@x".to_owned(), 20), ("b@x.example".to_owned(), 30)]);
 }
