@@ -7,7 +7,7 @@
 use std::sync::{Arc, Weak};
 
 use pubsub::wire::event::parse_subscribed;
-use pubsub::{Refusal, Reply as Decided, Request, SubscriptionState};
+use pubsub::{Refusal, Request, SubscriptionState};
 use xmpp::stanza::{Condition, IqType, Kind};
 use xmpp::xml::WithAttribute as _;
 use xmpp::{BareJid, Element, Jid, Stanza, StanzaError, ns};
@@ -122,8 +122,9 @@ impl Following {
     async fn manage_here(&self, asked: &Asked, wish: &Wish) -> Reply {
         let is_public = wish.is_subscription && is_public(&wish.verb);
         match self.pep.subscribe(&wish.service, &wish.account, wish.request(), is_public).await {
-            Ok(Decided::Subscription { state, .. }) => self.list(wish, state).await,
-            Ok(_) => {}
+            // Of several subscriptions one ended: what is public stays so.
+            Ok(state) if !wish.is_subscription && state != SubscriptionState::None => {}
+            Ok(state) => self.list(wish, state).await,
             Err(error) => {
                 if wish.finds_none(&error) {
                     self.list(wish, SubscriptionState::None).await;

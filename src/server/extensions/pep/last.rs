@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pubsub::access::{Standing, may_be_notified};
 use pubsub::config::{AccessModel, SendLast};
-use pubsub::profile::public::is_guarded;
+use pubsub::profile::public::{is_guarded, listed};
 use pubsub::request::{Relation, Wanted, effective};
 use pubsub::{Affiliation, Caller, Home, Refusal, Request, Subscription, SubscriptionState};
 use store::Fault;
@@ -249,6 +249,10 @@ impl Pep {
             for (name, affiliation) in self.nodes.own_affiliations(&caller.bare, &service, usize::MAX).await? {
                 let entry = self.nodes.entry(&service, &name);
                 let Some(held) = self.nodes.held(&entry).await? else { continue };
+                if listed(&name).is_some() {
+                    // It goes with its node, and is whose that is.
+                    continue;
+                }
                 if affiliation == Affiliation::Outcast {
                     // What it was forbidden stays forbidden: somebody may take its address again.
                     continue;

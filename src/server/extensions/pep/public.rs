@@ -258,12 +258,27 @@ impl Pep {
     /// Keeps the account's own lists in step: that of its public subscriptions, and that of XEP-0330. What a client put on
     /// the latter by itself stays as long as the subscription, and longer if that ended without the server.
     pub(in crate::extensions) async fn share(&self, account: &BareJid, home: &BareJid, node: &str, share: Share) {
-        if let Err(error) = self.try_share(account, home, node, share).await {
+        let shared = async {
+            self.try_share(account, home, node, share).await?;
+            // It may have ended meanwhile, and that was seen to already.
+            let is_checked = share == Share::Public && self.serves(home);
+            match is_checked && !self.is_subscribed(home, node, &Jid::from(account)).await? {
+                true => self.try_share(account, home, node, Share::Private).await,
+                false => Ok(()),
+            }
+        };
+        if let Err(error) = shared.await {
             let _logged = fault("public subscriptions", &error);
         }
     }
 
-    async fn try_share(&self, account: &BareJid, home: &BareJid, node: &str, share: Share) -> Result<(), Fault> {
+    pub(super) async fn try_share(
+        &self,
+        account: &BareJid,
+        home: &BareJid,
+        node: &str,
+        share: Share,
+    ) -> Result<(), Fault> {
         let id = item_id(home, node, account);
         let shared = Element::builder("subscription", ns::SUBSCRIPTION_ITEM)
             .attribute("server", home.as_str())
@@ -330,7 +345,7 @@ impl Pep {
         }
     }
 
-    /// Subscribes or unsubscribes an account here, as if it had asked: the answer.
+    /// Subscribes or unsubscribes an account here, as if it had asked: what it is to the node now.
     ///
     /// # Errors
     /// As the engine refuses it.
@@ -340,7 +355,7 @@ impl Pep {
         account: &BareJid,
         request: Request,
         is_public: bool,
-    ) -> Result<Reply, StanzaError> {
+    ) -> Result<SubscriptionState, StanzaError> {
         let caller = Caller::new(account.into());
         if home == account && request.node().is_some_and(|node| **node == *ns::TIMELINE) {
             // A timeline in a timeline would be a loop.
@@ -354,7 +369,16 @@ impl Pep {
         self.note_public(home, &caller, &request, &reply, is_public).await;
         changed.tell();
         self.tell_happenings(home, &caller, happenings, (None, false)).await;
-        Ok(reply)
+        match (&request, reply) {
+            // Of several subscriptions one has ended.
+            (Request::Unsubscribe { node, jid, .. }, _)
+                if self.is_subscribed(home, node, jid).await.unwrap_or(false) =>
+            {
+                Ok(SubscriptionState::Subscribed)
+            }
+            (_, Reply::Subscription { state, .. }) => Ok(state),
+            _ => Err(StanzaError::internal_server_error()),
+        }
     }
 
     /// After a subscription was asked for: the list of public subscribers follows, and what the caller has public.

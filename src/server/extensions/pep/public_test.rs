@@ -97,6 +97,33 @@ async fn however_a_subscription_ends_it_is_public_no_more() {
 }
 
 #[tokio::test]
+async fn one_of_several_subscriptions_ends_and_what_is_public_stays_so() {
+    let stage = Stage::new().await;
+    let (juliet, romeo) = (stage.log_in(JULIET, &[]).await, stage.log_in(ROMEO, &[]).await);
+    juliet.set(SERVICE, "<create node='n'/>").await;
+    let other = "<subscribe node='n' jid='romeo@example.net'/><options><x xmlns='jabber:x:data' type='submit'>\
+        <field var='FORM_TYPE'><value>http://jabber.org/protocol/pubsub#subscribe_options</value></field>\
+        <field var='pubsub#include_body'><value>1</value></field></x></options>";
+    let other = romeo.set(SERVICE, other).await;
+    let subid = other.split("subid='").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    let first = romeo.set(SERVICE, "<subscribe node='n' jid='romeo@example.net'/>").await;
+    assert!(first.contains(subid), "{first}");
+    let other = "<subscribe node='n' jid='romeo@example.net'/><options><x xmlns='jabber:x:data' type='submit'>\
+        <field var='FORM_TYPE'><value>http://jabber.org/protocol/pubsub#subscribe_options</value></field>\
+        <field var='pubsub#deliver'><value>0</value></field></x></options>";
+    assert!(!romeo.set(SERVICE, other).await.contains(&format!("subid='{subid}'")));
+    pam(&romeo, "subscribe", "n", PUBLIC).await;
+    assert_eq!(traces(&juliet, &romeo, "n").await, [Some(1), Some(1), Some(1)]);
+    let account = bare(&romeo);
+    let verb = format!("<unsubscribe xmlns='{}' node='n' jid='{account}' subid='{subid}'/>", ns::PUBSUB);
+    let left = romeo
+        .ask(&format!("<iq type='set' id='p'><pam xmlns='urn:xmpp:pam:0' jid='{SERVICE}'>{verb}</pam></iq>"))
+        .await;
+    assert!(left.contains("type='result'"), "{left}");
+    assert_eq!(traces(&juliet, &romeo, "n").await, [Some(1), Some(1), Some(1)]);
+}
+
+#[tokio::test]
 async fn who_is_removed_is_on_no_list() {
     let stage = Stage::new().await;
     let (juliet, romeo) = (stage.log_in(JULIET, &[]).await, stage.log_in(ROMEO, &[]).await);
@@ -132,7 +159,7 @@ async fn what_is_left_on_a_list_goes_when_its_owner_asks() {
     let stage = Stage::new().await;
     let account = BareJid::new("romeo@example.net").unwrap();
     // A crash in the middle of a deletion.
-    stage.pep().share(&account, &BareJid::new(SERVICE).unwrap(), "n", Share::Public).await;
+    stage.pep().try_share(&account, &BareJid::new(SERVICE).unwrap(), "n", Share::Public).await.unwrap();
     let (juliet, romeo) = (stage.log_in(JULIET, &[]).await, stage.log_in(ROMEO, &[]).await);
     assert_eq!(traces(&juliet, &romeo, "n").await, [None, Some(1), Some(1)]);
     let answer = pam(&romeo, "unsubscribe", "n", "").await;
@@ -165,6 +192,15 @@ async fn who_may_read_a_node_may_read_who_reads_it() {
     assert!(answer.contains("not-allowed"), "{answer}");
     let answer = configure(&juliet, LIST, "pubsub#title", "Readers").await;
     assert!(answer.contains("type='result'"), "{answer}");
+    // What is attached to what is listed is shown to no others.
+    let target = "xmpp:pubsub.example.com?;node=urn%3Axmpp%3Apps%3Asubscribers%3A0%2Fn;item=romeo%40example.net";
+    let attachments = format!("urn:xmpp:pubsub-attachments:1/{target}");
+    let noticed = "<attachments xmlns='urn:xmpp:pubsub-attachments:1'><noticed/></attachments>";
+    let item = format!("<publish node='{attachments}'><item id='juliet@example.com'>{noticed}</item></publish>");
+    let answer = juliet.set(SERVICE, &item).await;
+    assert!(answer.contains("type='result'"), "{answer}");
+    let readers = (listed(&juliet, SERVICE, &attachments).await, listed(&romeo, SERVICE, &attachments).await);
+    assert_eq!(readers, (Some(1), None));
     let member = format!(
         "<affiliations node='{LIST}'><affiliation jid='romeo@example.net' affiliation='member'/></affiliations>"
     );

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use pubsub::config::Bound;
 use pubsub::request::{Entity, NewItem};
 use pubsub::wire::reply::{Rendered, render, unmodified};
-use pubsub::{Caller, Change, Decision, Home, Needs, Refusal, Request, Timestamp, View, decide, wire};
+use pubsub::{
+    Caller, Change, Decision, Home, Needs, Refusal, Request, SubscriptionState, Timestamp, View, decide, wire,
+};
 use store::{CommitError, Fault};
 use tokio::sync::oneshot;
 use xmpp::stanza::Content;
@@ -252,7 +254,10 @@ impl Pep {
                 }
                 // Of what was asked for it is told when it is known whether it is public.
                 if is_ended_or_given(&request) {
-                    self.note_subscribed(home, name, std::mem::take(&mut changed.subscribed)).await;
+                    let mut subscribed = std::mem::take(&mut changed.subscribed);
+                    // Who had several subscriptions and ends one has not left.
+                    subscribed.retain(|(_, state)| *state == SubscriptionState::None || !is_leaving(&request));
+                    self.note_subscribed(home, name, subscribed).await;
                 }
                 return Ok(changed);
             }
@@ -494,6 +499,10 @@ impl Pep {
         let _told = go.send(durable.is_ok());
         Ok(durable?)
     }
+}
+
+const fn is_leaving(request: &Request) -> bool {
+    matches!(request, Request::Unsubscribe { .. })
 }
 
 /// Whether a request ends subscriptions, or begins them by the word of others than the subscriber.

@@ -45,9 +45,14 @@ impl Nodes {
         let Some(name) = attachments::guard(&entry.home, &entry.name) else { return Ok(None) };
         let Some(held) = self.stored(entry).await? else { return Ok(None) };
         let theirs = self.entry(&entry.home, &name);
-        let Some(guard) = self.stored(&theirs).await? else { return Ok(None) };
-        let guard = self.raised(&theirs, guard).await?;
-        Ok(Some(guarded(held, &guard)))
+        let guard = match public::listed(&name) {
+            Some(of) => self.list(&theirs, of).await?,
+            None => match self.stored(&theirs).await? {
+                Some(guard) => Some(self.raised(&theirs, guard).await?),
+                None => None,
+            },
+        };
+        Ok(guard.map(|guard| guarded(held, &guard)))
     }
 
     /// The list of the public subscribers of the node `name`, which is there as long as that node is: one from before it
@@ -85,7 +90,9 @@ impl Nodes {
 
 /// `held` with the access of `guard`.
 pub(super) fn guarded(held: Arc<Held>, guard: &Held) -> Arc<Held> {
-    let now = Guard { number: guard.number, affiliations: guard.node.tally.affiliations };
+    // What decides about the one decides about the other.
+    let own = Guard { number: guard.number, affiliations: guard.node.tally.affiliations };
+    let now = guard.guard.unwrap_or(own);
     let (theirs, ours) = (&guard.node.config, &held.node.config);
     let is_same =
         theirs.access_model == ours.access_model && theirs.roster_groups_allowed == ours.roster_groups_allowed;
