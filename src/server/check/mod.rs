@@ -14,7 +14,7 @@ pub use rows::verify;
 
 use crate::config::{Config, StoreEngine, make_private_folder};
 use crate::net::certificate::{Certificate, self_made_files};
-use crate::net::listen::has_ipv6;
+use crate::net::listen::{bind, has_ipv6};
 use crate::net::trust::{ClientRoots, Trust};
 use crate::runtime::DnsResolver;
 use crate::tables::store_directory;
@@ -98,11 +98,13 @@ pub fn look(config: &Config, is_running: bool, now: i64) -> Vec<Finding> {
         let is_spared = |address: &SocketAddr| config.file.is_none() && address.is_ipv6() && !has_ipv6();
         let listen = &config.listen;
         let components = &config.components.listen;
+        // Held until all are looked at: two listeners at one address are one too many.
+        let mut held = Vec::new();
         for address in [&listen.c2s, &listen.c2s_tls, &listen.s2s, &listen.s2s_tls, components].into_iter().flatten() {
             findings.push(if is_spared(address) {
                 Finding::warning(format!("{address}: this machine has no IPv6"))
             } else {
-                port(*address)
+                port(*address, &mut held)
             });
         }
     }
@@ -203,9 +205,21 @@ fn data_directory(config: &Config, is_running: bool, findings: &mut Vec<Finding>
     }
 }
 
-fn port(address: SocketAddr) -> Finding {
-    match TcpListener::bind(address) {
-        Ok(_) => Finding::good(format!("{address}: free")),
+fn is_held(address: SocketAddr, held: &[TcpListener]) -> bool {
+    held.iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .any(|other| other.port() == address.port() && other.is_ipv4() == address.is_ipv4())
+}
+
+fn port(address: SocketAddr, held: &mut Vec<TcpListener>) -> Finding {
+    match bind(address) {
+        Ok(listener) => {
+            held.push(listener);
+            Finding::good(format!("{address}: free"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && is_held(address, held) => {
+            Finding::bad(format!("{address}: named twice in `listen`, or together with another of the same port"))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             Finding::bad(format!("{address}: in use by another program; stop it, or change `listen`"))
         }

@@ -25,6 +25,19 @@ fn a_fresh_folder_is_good_and_is_left_as_it_was() {
 }
 
 #[test]
+fn one_address_is_listened_on_once() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut config = Config { data_directory: std::env::temp_dir(), ..Config::default() };
+    config.listen.c2s = vec![free];
+    config.listen.c2s_tls = vec![SocketAddr::from(([0, 0, 0, 0], free.port()))];
+    config.listen.s2s.clear();
+    config.listen.s2s_tls.clear();
+    let findings = look(&config, false, 1_800_000_000);
+    assert_eq!(weight_of(&findings, &format!("{free}: free")), Weight::Good);
+    assert_eq!(weight_of(&findings, "named twice"), Weight::Bad);
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = Config { data_directory: "/dev/null".into(), ..Config::default() };

@@ -19,19 +19,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// A sentence that names the address and what to do.
 pub fn open(address: SocketAddr) -> Result<TcpListener, String> {
-    let listener = || -> io::Result<TcpListener> {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            // So that `[::]` and `0.0.0.0` can be listed side by side on every system.
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
-        TcpListener::from_std(socket.into())
-    };
-    listener().map_err(|error| {
+    bind(address).and_then(TcpListener::from_std).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "another program listens there: stop it, or change `listen` in the configuration"
@@ -46,6 +34,23 @@ pub fn open(address: SocketAddr) -> Result<TcpListener, String> {
         };
         format!("cannot listen on {address}: {error}; {advice}")
     })
+}
+
+/// The same, without anybody to wait for connections.
+///
+/// # Errors
+/// What the operating system says.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // So that `[::]` and `0.0.0.0` can be listed side by side on every system.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
 }
 
 /// Whether this machine speaks IPv6 at all, if only to itself.
