@@ -198,6 +198,14 @@ fn what_the_server_refuses_the_check_refuses() {
             "external_services = [{ type = \"turn\", host = \"a\", secret = \"b\", lifetime_seconds = 60 }]",
             "`lifetime_seconds` is between ten minutes and a year",
         ),
+        (
+            "component = [{ name = \"a.localhost\", secret = \"b\", delegation = [{ namespace = \"urn:xmpp:delegation:2\" }] }]",
+            "`urn:xmpp:delegation:2` cannot be delegated",
+        ),
+        (
+            "component = [{ name = \"a.localhost\", secret = \"b\", delegation = [{ namespace = \"urn:xmpp:delegation:2:bare:*\" }] }]",
+            "`urn:xmpp:delegation:2:bare:*` stands for nothing",
+        ),
         ("delegation.client_namespaces = [\"urn:xmpp:delegation:2:bare:disco#items:*\"]", "cannot be asked for"),
     ] {
         folder.configure(text);

@@ -96,6 +96,14 @@ impl Delegation {
                 to: to.clone(),
             }));
         }
+        for rule in &rules {
+            let is_known = [REMAINING_INFO, REMAINING_ITEMS].contains(&&*rule.namespace);
+            if rule.namespace.starts_with(ns::DELEGATION) && !is_known {
+                let message = format!("`{}` stands for nothing that could be delegated", rule.namespace);
+                let hint = format!("there are `{REMAINING_INFO}` and `{REMAINING_ITEMS}`");
+                return Err(ConfigError::new(message).with_hint(hint));
+            }
+        }
         for namespace in &settings.client_namespaces {
             if namespace.is_empty()
                 || namespace.starts_with(ns::DELEGATION)
