@@ -182,3 +182,32 @@ async fn who_removes_their_account_is_named_no_longer_for_what_went_with_it() {
     let found = notifications(&juliet).await;
     assert!(!found.contains("romeo@example.net"), "{found}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whom_a_post_names_no_longer_is_not_told_of_it() {
+    let stage = Stage::new().await;
+    let juliet = stage.log_in(JULIET, &[]).await;
+    // A post that says where its comments are goes another way.
+    for replies in [
+        "",
+        "<link rel='replies' title='comments' href='xmpp:pubsub.example.com?;node=urn%3Axmpp%3Amicroblog%3A0%3Acomments%2F1'/>",
+    ] {
+        let publish = |text: &str, named: &str| {
+            let link = format!("<link rel='mentioned' href='xmpp:{named}'/>");
+            let entry = format!("<entry xmlns='{}'><title>{text}</title>{link}{replies}</entry>", ns::ATOM);
+            let options = "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+                <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
+                <field var='pubsub#access_model'><value>open</value></field></x></publish-options>";
+            format!("<publish node='{}'><item id='1'>{entry}</item></publish>{options}", ns::MICROBLOG)
+        };
+        let romeo = "romeo@example.net";
+        act(&stage, romeo, romeo, &publish("first", "juliet@example.com")).await;
+        assert!(notifications(&juliet).await.contains("first"));
+        act(&stage, romeo, romeo, &publish("second", "juliet@example.com")).await;
+        let found = notifications(&juliet).await;
+        assert!(found.contains("second") && !found.contains("first"), "{found}");
+        act(&stage, romeo, romeo, &publish("third", "nurse@example.com")).await;
+        let found = notifications(&juliet).await;
+        assert!(!found.contains("<item "), "{found}");
+    }
+}

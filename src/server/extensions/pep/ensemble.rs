@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use pubsub::profile::attachments::is_kept;
-use pubsub::{Caller, Change, Decision, Node, Notice, Reply, Request, Timestamp, decide};
+use pubsub::{Caller, Change, Decision, Item, Node, Notice, Reply, Request, Timestamp, decide};
 use store::{Batch, CommitError, Fault, Receipt};
 use tokio::sync::{MutexGuard, oneshot};
 use xmpp::BareJid;
@@ -103,6 +103,14 @@ impl<'a> Ensemble<'a> {
     /// Whether the item that was decided to be put into a node is a new one; `None` where none is.
     pub(super) fn is_new(&self, at: usize) -> Option<bool> {
         is_new(&self.parts.get(at)?.changes)
+    }
+
+    /// The version that such an item replaces, in a feed.
+    pub(super) async fn replaced(&self, at: usize) -> Result<Option<Arc<Item>>, Fault> {
+        match self.parts.get(at) {
+            Some(Part { entry, held: Some(held), changes, .. }) => self.pep.replaced(entry, held, changes).await,
+            _ => Ok(None),
+        }
     }
 
     /// Makes a node that `guard` decides about.

@@ -15,7 +15,7 @@ use pubsub::profile::microblog::{is_comments, is_feed, summary};
 use pubsub::profile::social::{Concern, How, concerned};
 use pubsub::profile::uri::Place;
 use pubsub::request::{NewItem, NewPayload};
-use pubsub::{Caller, Item, Request, SubscriptionState};
+use pubsub::{Caller, Change, Item, Request, SubscriptionState};
 use store::Fault;
 use xmpp::{BareJid, Jid, ns};
 
@@ -23,6 +23,7 @@ use super::Pep;
 use super::serve::Failure;
 use crate::extension::{Act, Happening, Occasion};
 use crate::router::Router;
+use crate::tables::nodes::{self, Held};
 
 /// Characters of what is told of a text.
 const TEXT_CHARS: usize = 200;
@@ -59,6 +60,17 @@ pub(super) enum Coming {
     Found(Vec<Happening>),
     /// What is published says it, and is looked at when it is.
     Posted(Posted),
+}
+
+/// What became of what was published.
+#[derive(Default)]
+pub(super) struct Happened<'a> {
+    /// The item's id.
+    pub(super) id: Option<&'a str>,
+    /// Whether it is another version of one.
+    pub(super) is_edit: bool,
+    /// Which it was before.
+    pub(super) before: Option<Arc<Item>>,
 }
 
 /// What is published.
@@ -174,7 +186,7 @@ impl Pep {
         home: &BareJid,
         caller: &Caller,
         posted: &Posted,
-        (id, is_edit): (Option<&str>, bool),
+        Happened { id, is_edit, before }: Happened<'_>,
     ) -> Result<Vec<Happening>, Fault> {
         let Posted { node, payload } = posted;
         let person = caller.bare.clone();
@@ -185,7 +197,40 @@ impl Pep {
             return Ok(Vec::new());
         }
         let place = Place { service: home.clone(), node: Box::from(&**node), item: id.map(Box::from) };
-        self.writer(Entry { place, payload, person, is_taken_back: false, is_edit }).await
+        let mut found =
+            self.writer(Entry { place: place.clone(), payload, person, is_taken_back: false, is_edit }).await?;
+        if let Some(before) = before {
+            // Whom it named before, and names no longer.
+            let (payload, person) = (&*before.payload, before.publisher.clone());
+            let gone = self.writer(Entry { place, payload, person, is_taken_back: true, is_edit: false }).await?;
+            let is_said = |gone: &Happening, now: &Happening| {
+                (gone.act, &gone.whom, &gone.person, &gone.about) == (now.act, &now.whom, &now.person, &now.about)
+            };
+            let gone: Vec<_> = gone.into_iter().filter(|gone| !found.iter().any(|now| is_said(gone, now))).collect();
+            found.extend(gone);
+        }
+        Ok(found)
+    }
+
+    /// The version of an item that these changes of a node replace, if it told somebody something.
+    pub(super) async fn replaced(
+        &self,
+        at: &nodes::Entry,
+        held: &Held,
+        changes: &[Change],
+    ) -> Result<Option<Arc<Item>>, Fault> {
+        let put = changes.iter().find_map(|change| match change {
+            Change::PutItem(item) => Some(&item.id),
+            _ => None,
+        });
+        let dropped = changes.iter().find_map(|change| match change {
+            Change::DropItem { sequence, id } if Some(id) == put => Some(*sequence),
+            _ => None,
+        });
+        match dropped.filter(|_| is_comments(&at.name) || is_of_posts(&at.name, &held.node.config)) {
+            Some(sequence) => self.nodes.item_at(at, held, sequence).await,
+            None => Ok(None),
+        }
     }
 
     async fn writer(&self, entry: Entry<'_>) -> Result<Vec<Happening>, Fault> {
@@ -219,17 +264,17 @@ impl Pep {
     }
 
     /// The change was made, and its caller was answered: whom it concerns is told, unless they block who made it or may not
-    /// see it. `published` is the id of the item it published, and whether that is another version of it.
+    /// see it.
     pub(super) async fn tell_happenings(
         &self,
         home: &BareJid,
         caller: &Caller,
         coming: Coming,
-        published: (Option<&str>, bool),
+        happened: Happened<'_>,
     ) {
         let found = match coming {
             Coming::Found(found) => Ok(found),
-            Coming::Posted(posted) => self.posted(home, caller, &posted, published).await,
+            Coming::Posted(posted) => self.posted(home, caller, &posted, happened).await,
         };
         let found = found.unwrap_or_else(|error| {
             tracing::error!(%error, %home, "whom a change concerns cannot be found out");
@@ -249,7 +294,7 @@ impl Pep {
     pub(super) async fn take_back(&self, home: &BareJid, caller: &Caller, request: Request) -> Result<(), Failure> {
         let coming = self.happenings(home, caller, &request).await;
         self.do_change(home, caller, request).await?;
-        self.tell_happenings(home, caller, coming, (None, false)).await;
+        self.tell_happenings(home, caller, coming, Happened::default()).await;
         Ok(())
     }
 

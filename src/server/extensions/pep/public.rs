@@ -20,6 +20,7 @@ use xmpp::xml::WithAttribute as _;
 use xmpp::{BareJid, Element, Jid, StanzaError, ns};
 
 use super::ensemble::{Ensemble, lock};
+use super::happenings::Happened;
 use super::likes::{Attempt, contended, settled, told};
 use super::serve::{ATTEMPTS, Failure, broken};
 use super::{Pep, home_of};
@@ -368,7 +369,7 @@ impl Pep {
         let reply = changed.reply.clone();
         self.note_public(home, &caller, &request, &reply, is_public).await;
         changed.tell();
-        self.tell_happenings(home, &caller, happenings, (None, false)).await;
+        self.tell_happenings(home, &caller, happenings, Happened::default()).await;
         match (&request, reply) {
             // Of several subscriptions one has ended.
             (Request::Unsubscribe { node, jid, .. }, _)

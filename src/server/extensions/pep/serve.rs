@@ -6,13 +6,14 @@ use pubsub::config::Bound;
 use pubsub::request::{Entity, NewItem};
 use pubsub::wire::reply::{Rendered, render, unmodified};
 use pubsub::{
-    Caller, Change, Decision, Home, Needs, Refusal, Request, SubscriptionState, Timestamp, View, decide, wire,
+    Caller, Change, Decision, Home, Item, Needs, Refusal, Request, SubscriptionState, Timestamp, View, decide, wire,
 };
 use store::{CommitError, Fault};
 use tokio::sync::oneshot;
 use xmpp::stanza::Content;
 use xmpp::{BareJid, Stanza, StanzaError, ns};
 
+use super::happenings::Happened;
 use super::public::{Subscribed, subscribed};
 use super::tags::Tagging;
 use super::{Pep, home_of, public};
@@ -58,6 +59,8 @@ pub(super) struct Changed {
     pub(super) reply: pubsub::Reply,
     /// Whether the item that was published is a new one, and not another version of one; `None` where that is not known.
     pub(super) is_new: Option<bool>,
+    /// The version that it replaced, in a feed.
+    pub(super) before: Option<Arc<Item>>,
     /// Tells the fan-out that it may begin; absent when there is nothing to tell.
     pub(super) go: Option<oneshot::Sender<bool>>,
     /// The same for each node that changed, where several did.
@@ -81,7 +84,7 @@ pub(super) struct Made {
 impl Changed {
     /// One node changed.
     pub(super) fn one(reply: pubsub::Reply, go: Option<oneshot::Sender<bool>>) -> Self {
-        Self { reply, is_new: None, go, goes: Vec::new(), subscribed: Vec::new(), after: None }
+        Self { reply, is_new: None, before: None, go, goes: Vec::new(), subscribed: Vec::new(), after: None }
     }
 
     /// It is durable: those who should hear of it do.
@@ -150,11 +153,11 @@ impl Pep {
             if let Some((request, is_public)) = subscription {
                 self.note_public(&asked.to, &caller, &request, &changed.reply, is_public).await;
             }
-            let (reply, is_new) = (changed.reply.clone(), changed.is_new);
+            let (reply, is_new, before) = (changed.reply.clone(), changed.is_new, changed.before.clone());
             let answer = self.answer_change(&asked, changed, namespace).await;
             self.note_gone(&asked.to, going).await;
-            let is_edit = is_new == Some(false);
-            self.tell_happenings(&asked.to, &caller, happenings, (published(&reply), is_edit)).await;
+            let happened = Happened { id: published(&reply), is_edit: is_new == Some(false), before };
+            self.tell_happenings(&asked.to, &caller, happenings, happened).await;
             self.settle_tags(&asked.to, tagging, &reply, is_new).await;
             return answer;
         }
@@ -338,6 +341,10 @@ impl Pep {
         if held.is_none() {
             self.ids.fill(&mut number);
         }
+        let before = match held.as_deref() {
+            Some(held) => self.replaced(entry, held, &changes).await?,
+            None => None,
+        };
         let (receipt, after) = if changes.is_empty() {
             (None, held.clone())
         } else {
@@ -362,7 +369,7 @@ impl Pep {
         drop(turnstile);
         Ok(Some((
             receipt,
-            Changed { is_new: is_new(&changes), subscribed: subscribed(&changes), ..Changed::one(reply, go) },
+            Changed { is_new: is_new(&changes), before, subscribed: subscribed(&changes), ..Changed::one(reply, go) },
         )))
     }
 

@@ -202,10 +202,10 @@ impl Pep {
         let mut ensemble = Ensemble::load(self, &entries).await?;
         let Some(at) = ensemble.place(home, node) else { return Ok(None) };
         let reply = ensemble.decide(at, caller, request).await?;
-        let is_new = ensemble.is_new(at);
+        let (is_new, before) = (ensemble.is_new(at), ensemble.replaced(at).await?);
         let Some((receipt, goes)) = ensemble.commit(batch).await? else { return Ok(None) };
         drop(turnstiles);
-        Ok(Some((receipt, Changed { is_new, ..told(reply, goes) })))
+        Ok(Some((receipt, Changed { is_new, before, ..told(reply, goes) })))
     }
 
     /// Has a retracted post forgotten as one that has comments there.
