@@ -15,6 +15,7 @@ use crate::decide::is_compared;
 use crate::model::{Affiliation, Home, ItemHead, Limits, Node, NodeName, Subscription, SubscriptionState};
 use crate::order::Order;
 use crate::profile::attachments::{is_attachments, is_kept};
+use crate::profile::is_everybodys;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq)]
@@ -298,7 +299,7 @@ pub struct Needs {
     pub newest: bool,
     /// What these entities are to the node; at most [`Limits::batch_max`].
     pub entities: Vec<Jid>,
-    /// How many nodes there are that count, and whether the caller may create another.
+    /// How many nodes there are that count, whether the caller may create another, and whether there is such an account.
     pub creation: bool,
     /// Where a node that is not there any more has gone.
     pub moved: bool,
@@ -360,6 +361,8 @@ pub struct View {
     pub nodes: u64,
     /// Whether policy lets the caller create nodes in a [`Home::Service`].
     pub may_create: bool,
+    /// Whether there is such an account; see [`Needs::creation`].
+    pub is_account: bool,
     /// See [`Needs::fresh`].
     pub fresh: Box<str>,
     /// See [`Needs::creators_items`].
@@ -389,6 +392,7 @@ impl View {
             entities: Vec::new(),
             nodes: 0,
             may_create: false,
+            is_account: false,
             fresh: "".into(),
             creators_items: 0,
             moved: None,
@@ -512,13 +516,13 @@ impl Request {
         let owns_home = home == Home::Account && caller.bare == *address;
         let Some(node) = node else {
             match self {
-                Self::Create { node, .. } => {
-                    needs.creation = true;
-                    needs.fresh = node.is_none();
-                }
+                Self::Create { node, .. } => (needs.creation, needs.fresh) = (true, node.is_none()),
                 Self::Publish { item, .. } => {
                     needs.creation = true;
                     needs.fresh = item.as_ref().is_some_and(|item| item.id.is_none());
+                }
+                Self::Subscribe { node, .. } if is_everybodys(home, node) => {
+                    (needs.creation, needs.moved) = (true, true);
                 }
                 _ => needs.moved = true,
             }

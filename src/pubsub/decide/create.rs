@@ -5,10 +5,14 @@
 
 use std::sync::Arc;
 
+use xmpp::BareJid;
+
 use super::configure::{Unknown, apply};
+use crate::config::NodeConfig;
 use crate::decision::{Audience, Change, Decision, Event, Notice, Reply};
 use crate::extended::updated;
-use crate::model::{Affiliation, Home, Node, NodeName, Tally};
+use crate::model::{Affiliation, Home, Limits, Node, NodeName, Tally};
+use crate::profile::is_everybodys;
 use crate::refusal::Refusal;
 use crate::request::{Caller, Values, View};
 use crate::time::Timestamp;
@@ -47,6 +51,27 @@ pub(super) fn appears(node: &Node) -> Option<Notice> {
         event: Event::Metadata(updated(None, config)),
         version: node.tally.version,
     })
+}
+
+/// A feed that nobody has posted to, as it is for who follows or reads it: with what its first post would make it, if
+/// that says nothing of its own.
+#[must_use]
+pub fn unposted(address: &BareJid, name: &NodeName, limits: &Limits, now: Timestamp) -> Node {
+    Node {
+        name: name.clone(),
+        creator: address.clone(),
+        created: now,
+        config: Arc::new(crate::profile::default_config(Home::Account, name, limits)),
+        tally: Tally { version: now.0, ..Tally::default() },
+    }
+}
+
+/// Whether a node is such a feed still: nothing was ever published there, and nobody configured it.
+pub(super) fn is_unposted(view: &View, node: &Node) -> bool {
+    is_everybodys(view.home, &node.name) && node.tally.sequence == 0 && {
+        let default = crate::profile::default_config(view.home, &node.name, &view.limits);
+        *node.config == NodeConfig { payload_bytes_max: node.config.payload_bytes_max, ..default }
+    }
 }
 
 /// The node, and the changes that make it. Used by publish as well, for automatic creation (section 7.1.4).

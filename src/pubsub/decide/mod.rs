@@ -20,6 +20,7 @@ mod subscribers;
 pub use attach::{create_kept, drop_kept, enlist, forget, resummarize};
 pub use compare::{is_compared, value as compare_value};
 pub use configure::amend;
+pub use create::unposted;
 pub use expire::{expire, lapse};
 pub use relate::{Related, relate};
 
@@ -51,7 +52,9 @@ pub fn decide(view: &View, caller: &Caller, request: &Request, now: Timestamp) -
         }
         Request::Retract { id, notify, .. } => retract::retract(view, caller, id, *notify),
         Request::Items { query, subid, .. } => read::items(view, caller, query, subid.as_deref()),
-        Request::Subscribe { jid, options, .. } => subscribe::subscribe(view, caller, jid, options.as_ref(), now),
+        Request::Subscribe { node, jid, options } => {
+            subscribe::subscribe(view, caller, (node, jid), options.as_ref(), now)
+        }
         Request::Unsubscribe { jid, subid, .. } => subscribe::unsubscribe(view, caller, jid, subid.as_deref()),
         Request::Options { jid, subid, .. } => subscribe::options(view, caller, jid, subid.as_deref()),
         Request::SetOptions { jid, subid, options, .. } => {

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::compare::compared;
-use super::configure::{Unknown, check_preconditions};
+use super::configure::{Unknown, apply, check_preconditions};
+use super::create::is_unposted;
 use super::{Draft, standing};
 use crate::access::{may_publish, may_touch};
 use crate::config::{Bound, NodeConfig, NodeFull};
@@ -32,13 +33,19 @@ pub(super) fn publish(
     };
     let standing = standing(view, caller);
     may_publish(&node.config, &standing)?;
+    let (mut node, first) = (node, first_options(view, caller, node, options)?);
     // XEP-0470 section 4.2.1: where attachments are published, "publishing options … are ignored".
-    if let Some(options) = options.filter(|_| !profile::attachments::is_attachments(name))
+    if let Some(first) = &first {
+        node = first;
+    } else if let Some(options) = options.filter(|_| !profile::attachments::is_attachments(name))
         && let Some(options) = compared(Some(options), view.newest.as_ref())?
     {
         check_preconditions(&node.config, &options, view, name)?;
     }
     let mut draft = Draft::new(node);
+    if first.is_some() {
+        draft.changes.push(Change::Configure((*node.config).clone()));
+    }
     let Some(item) = checked(&node.config, name, item, view)? else {
         draft.tell_subscribers(Event::Pinged);
         return Ok(draft.finish(Reply::Published { node: name.clone(), id: None }));
@@ -66,6 +73,19 @@ pub(super) fn publish(
         draft.notices.insert(0, Notice { audience: Audience::Subscribers, event: Event::Published(item), version });
     }
     Ok(draft.finish(reply))
+}
+
+/// A feed that its followers made before its owner posted there, with the configuration that the first post asks for: to
+/// its owner it is new. How it is related to others is asked for by configuring it.
+fn first_options(view: &View, caller: &Caller, node: &Node, options: Option<&Values>) -> Result<Option<Node>, Refusal> {
+    let Some(options) = options.filter(|_| caller.bare == view.address && is_unposted(view, node)) else {
+        return Ok(None);
+    };
+    let Some(options) = compared(Some(options), None)? else { return Ok(None) };
+    let mut config = (*node.config).clone();
+    apply(&mut config, &options, view, &node.name, Unknown::Refused)?;
+    let is_other = config != *node.config && config.parent == node.config.parent && config.link == node.config.link;
+    Ok(is_other.then(|| Node { config: Arc::new(config), ..node.clone() }))
 }
 
 /// Puts the item in the place of an older one of its id, and makes room.

@@ -5,20 +5,22 @@
 
 use xmpp::jid::Jid;
 
+use super::create::unposted;
 use super::{Draft, existing, standing};
-use crate::access::may_subscribe;
+use crate::access::{Standing, may_subscribe};
 use crate::config::SendLast;
-use crate::decision::{Audience, Decision, Event, Reply};
-use crate::model::{Node, SubId, Subscription, SubscriptionOptions, SubscriptionState};
+use crate::decision::{Audience, Change, Decision, Event, Reply};
+use crate::model::{Affiliation, Node, NodeName, SubId, Subscription, SubscriptionOptions, SubscriptionState};
 use crate::options::amended;
+use crate::profile::is_everybodys;
 use crate::refusal::Refusal;
-use crate::request::{Caller, Values, View};
+use crate::request::{Caller, Relation, Values, View, effective};
 use crate::time::Timestamp;
 
 pub(super) fn subscribe(
     view: &View,
     caller: &Caller,
-    jid: &Jid,
+    (name, jid): (&NodeName, &Jid),
     values: Option<&Values>,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
@@ -26,9 +28,19 @@ pub(super) fn subscribe(
     if jid.to_bare() != caller.bare {
         return Err(Refusal::InvalidJid);
     }
-    let node = existing(view)?;
-    let state = may_subscribe(&node.config, &standing(view, caller))?;
-    let own: Vec<&Subscription> = view.subscriptions.iter().filter(|one| one.jid == *jid).collect();
+    let begun = begun(view, name, now);
+    let (node, state, known) = match &begun {
+        Some(node) => {
+            let affiliation = effective(view.home, &view.address, &caller.bare, Affiliation::None);
+            let (known, relation): (&[Subscription], _) = (&[], Relation::default());
+            (node, may_subscribe(&node.config, &Standing::new(affiliation, known, &relation))?, known)
+        }
+        None => {
+            let node = existing(view)?;
+            (node, may_subscribe(&node.config, &standing(view, caller))?, view.subscriptions.as_slice())
+        }
+    };
+    let own: Vec<&Subscription> = known.iter().filter(|one| one.jid == *jid).collect();
     if state == SubscriptionState::Pending && own.iter().any(|one| one.state == state) {
         return Err(Refusal::PendingSubscription);
     }
@@ -55,14 +67,14 @@ pub(super) fn subscribe(
         return Ok(draft.finish(reply));
     }
     if current.is_none()
-        && (view.subscriptions.len() >= view.limits.subscriptions_per_jid_max
+        && (known.len() >= view.limits.subscriptions_per_jid_max
             || node.tally.subscribers >= view.limits.subscriptions_per_node_max)
     {
         return Err(Refusal::TooManySubscriptions);
     }
     let is_follower = own.iter().any(|one| one.state == SubscriptionState::Subscribed);
     let subscription = Subscription { jid: jid.clone(), id, state, since: 0, after: 0, options };
-    add(&mut draft, &view.subscriptions, subscription);
+    add(&mut draft, known, subscription);
     match state {
         SubscriptionState::Pending => draft.tell(Audience::Owners, Event::AuthorizationWanted { jid: jid.clone(), id }),
         // Who is known to be subscribed is no news.
@@ -71,7 +83,19 @@ pub(super) fn subscribe(
         }
         _ => {}
     }
-    Ok(draft.finish(reply))
+    let mut decision = draft.finish(reply);
+    if let Some(node) = &begun {
+        decision.changes.insert(0, Change::CreateNode(node.clone()));
+    }
+    Ok(decision)
+}
+
+/// The feed of an account that nobody has posted to: its first follower makes it. Where there is no room for another
+/// node, or the owner left an address when it went, it is not there as any other.
+fn begun(view: &View, name: &NodeName, now: Timestamp) -> Option<Node> {
+    let is_there = is_everybodys(view.home, name) && view.node.is_none() && view.is_account && view.moved.is_none();
+    let has_room = view.nodes < view.limits.nodes_max;
+    (is_there && has_room).then(|| unposted(&view.address, name, &view.limits, now))
 }
 
 /// Those who hear of what is below a node are walked for each thing that happens there, so they have a bound of their own.

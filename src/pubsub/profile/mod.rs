@@ -57,6 +57,13 @@ pub fn default_config(home: Home, node: &str, limits: &Limits) -> NodeConfig {
     base
 }
 
+/// Whether every account has a node of that name, whether it has been made or not: its feed can be followed before the
+/// first post.
+#[must_use]
+pub fn is_everybodys(home: Home, node: &str) -> bool {
+    home == Home::Account && node == ns::MICROBLOG
+}
+
 /// Entries in an account's node of notifications; the oldest make room.
 pub const NOTIFICATIONS_MAX: u64 = 500;
 

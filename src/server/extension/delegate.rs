@@ -14,6 +14,9 @@ pub trait Delegate: Send + Sync + 'static {
     /// nobody here knows. `None` if there is nobody for it.
     fn remaining(&self, asked: &Asked) -> Option<BoxFuture<()>>;
 
+    /// Whether what an account, or anybody, asks of the account in a namespace is handled elsewhere.
+    fn manages(&self, account: &BareJid, namespace: &str) -> bool;
+
     /// What disco#info says of a host or an account, with what is said elsewhere in place of what is handled there.
     fn nest(&self, at: To, entity: &BareJid, children: Vec<Element>) -> Vec<Element>;
 }

@@ -62,6 +62,8 @@ pub struct World {
     pub moved: BTreeMap<String, Box<str>>,
     pub relations: BTreeMap<BareJid, Relation>,
     pub may_create: bool,
+    /// Whether the account is there.
+    pub is_account: bool,
     pub limits: Limits,
     pub now: Timestamp,
     fresh: u64,
@@ -80,6 +82,7 @@ impl World {
             moved: BTreeMap::new(),
             relations: BTreeMap::new(),
             may_create: true,
+            is_account: true,
             limits: Limits::default(),
             now: Timestamp(1_000_000),
             fresh: 0,
@@ -141,6 +144,7 @@ impl World {
         if needs.creation {
             view.nodes = self.nodes.len() as u64;
             view.may_create = self.may_create;
+            view.is_account = self.is_account;
         }
         if needs.moved {
             view.moved = request.node().and_then(|name| self.moved.get(&**name)).cloned();

@@ -302,6 +302,13 @@ impl Delegate for Delegation {
         Some(Box::pin(Self::pass(self.router.upgrade()?, host, way, caller.clone(), to.clone(), stanza.clone())))
     }
 
+    fn manages(&self, account: &BareJid, namespace: &str) -> bool {
+        let caller = Caller { jid: account.into(), session: None };
+        let is_whole = |rule: &&Rule| rule.namespace == *namespace && rule.attributes.is_empty();
+        self.rules.iter().filter(is_whole).any(|rule| rule.is_for(&caller, account))
+            || self.consents.way(&caller, account, namespace).is_some()
+    }
+
     fn nest(&self, at: To, entity: &BareJid, mut children: Vec<Element>) -> Vec<Element> {
         let nested = self.nested();
         for (number, rule) in self.rules.iter().enumerate() {

@@ -81,7 +81,7 @@ impl Pep {
         let name = request.node().filter(|name| name.len() <= self.limits.name_bytes_max && !name.is_empty());
         let name = name.ok_or_else(|| Refusal::ItemNotFound.to_error())?;
         let entry = self.nodes.entry(&asked.to, name);
-        let held = self.nodes.held(&entry).await.map_err(Failure::from)?;
+        let held = self.held_to_read(&entry, &request).await.map_err(Failure::from)?;
         let mut view = self.view(&entry, held.as_deref(), &request, &caller).await.map_err(Failure::from)?;
         // Whoever has several subscriptions cannot say here by which of them it reads, and need not.
         if let Some(node) = &mut view.node {

@@ -119,10 +119,12 @@ impl Pep {
     async fn follower(&self, home: &BareJid, caller: &Caller, request: &Request) -> Result<Vec<Happening>, Fault> {
         let Some(node) = request.node() else { return Ok(Vec::new()) };
         let entry = self.nodes.entry(home, node);
-        let (Some(held), Some(whom)) = (self.nodes.held(&entry).await?, self.keeper(home, node).await?) else {
-            return Ok(Vec::new());
+        let Some(whom) = self.keeper(home, node).await? else { return Ok(Vec::new()) };
+        let rows = match self.nodes.held(&entry).await? {
+            Some(held) => self.nodes.subscriptions_of(&held, &caller.bare, ROWS).await?,
+            // Its first follower makes a feed.
+            None => Vec::new(),
         };
-        let rows = self.nodes.subscriptions_of(&held, &caller.bare, ROWS).await?;
         let follows = rows.iter().any(|row| row.jid.is_bare() && row.state != SubscriptionState::None);
         let is_taken_back = matches!(request, Request::Unsubscribe { .. });
         // Who asks again follows all the same.

@@ -39,7 +39,7 @@ impl Pep {
         let (entry, held, view) = match request.node() {
             Some(name) if name.len() <= self.limits.name_bytes_max => {
                 let entry = self.nodes.entry(home, name);
-                let held = self.nodes.held(&entry).await?;
+                let held = self.held_to_read(&entry, request).await?;
                 let view = self.view(&entry, held.as_deref(), request, caller).await?;
                 (Some(entry), held, view)
             }
@@ -103,7 +103,7 @@ impl Pep {
             return Err(Refusal::NameTooLong(self.limits.name_bytes_max).into());
         }
         let entry = self.nodes.entry(home, name);
-        let held = self.nodes.held(&entry).await?;
+        let held = self.held_to_read(&entry, request).await?;
         let view = self.view(&entry, held.as_deref(), request, caller).await?;
         decide(&view, caller, request, self.now())?;
         Ok(held.ok_or(Refusal::ItemNotFound)?)

@@ -31,6 +31,7 @@ pub mod step;
 mod surroundings;
 mod tags;
 mod types;
+mod unposted;
 
 pub use contacts::Rosters;
 pub use public::{Share, is_public};

@@ -367,6 +367,7 @@ impl Pep {
             _ => None,
         };
         drop(turnstile);
+        self.keep_if_account(entry, request, &changes).await?;
         Ok(Some((
             receipt,
             Changed { is_new: is_new(&changes), before, subscribed: subscribed(&changes), ..Changed::one(reply, go) },
@@ -422,6 +423,7 @@ impl Pep {
                 Home::Service => self.nodes.created_by(home, &caller.bare).await?.nodes,
             };
             view.may_create = view.home == Home::Service && self.hosting.may_create(&caller.bare);
+            view.is_account = view.home == Home::Account && self.keeps_feed(home).await?;
         }
         if needs.creators_items
             && let Some(node) = &view.node
