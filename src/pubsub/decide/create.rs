@@ -13,6 +13,7 @@ use crate::decision::{Audience, Change, Decision, Event, Notice, Reply};
 use crate::extended::updated;
 use crate::model::{Affiliation, Home, Limits, Node, NodeName, Tally};
 use crate::profile::is_everybodys;
+use crate::profile::microblog::typed_config;
 use crate::refusal::Refusal;
 use crate::request::{Caller, Values, View};
 use crate::time::Timestamp;
@@ -95,6 +96,10 @@ pub(super) fn new_node(
     }
     let mut config = crate::profile::default_config(view.home, name, &view.limits);
     if let Some(values) = values {
+        let kind = values.0.iter().find(|(var, _)| **var == *"pubsub#type").and_then(|(_, kind)| kind.first());
+        if let Some(typed) = kind.and_then(|kind| typed_config(name, kind, &config)) {
+            config = typed;
+        }
         apply(&mut config, values, view, name, unknown)?;
     }
     let mut node = Node {

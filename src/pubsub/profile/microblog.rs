@@ -46,26 +46,36 @@ pub fn default_config(node: &str, base: &NodeConfig) -> Option<NodeConfig> {
     if !is_feed(node) {
         return None;
     }
-    let mut config = NodeConfig {
-        notify_retract: true,
-        max_items: Bound::Max,
-        persist_items: true,
-        send_last_published_item: SendLast::Never,
-        deliver_payloads: true,
-        itemreply: ItemReply::Publisher,
-        payload_type: Some(payload_type(node).into()),
-        ..base.clone()
-    };
+    let mut config = base_profile(payload_type(node), base);
     if node == ns::MICROBLOG || is_comments(node) {
         config.access_model = AccessModel::Open;
     }
     if is_comments(node) {
         config.publish_model = PublishModel::Open;
     }
-    if node == STORIES {
-        config.item_expire = Bound::At(STORY_SECONDS);
-    }
     Some(config)
+}
+
+/// The default of a node of another name that is made with a type that is a profile; who may read it is as for any node.
+#[must_use]
+pub fn typed_config(node: &str, payload_type: &str, base: &NodeConfig) -> Option<NodeConfig> {
+    let is_profile = payload_type == ns::MICROBLOG || payload_type.starts_with(SOCIAL_FEED_PREFIX);
+    (is_profile && !is_feed(node)).then(|| base_profile(payload_type, base))
+}
+
+/// Section 6.1.1; stories are over after a day.
+fn base_profile(payload_type: &str, base: &NodeConfig) -> NodeConfig {
+    NodeConfig {
+        notify_retract: true,
+        max_items: Bound::Max,
+        persist_items: true,
+        item_expire: if payload_type == STORIES { Bound::At(STORY_SECONDS) } else { base.item_expire },
+        send_last_published_item: SendLast::Never,
+        deliver_payloads: true,
+        itemreply: ItemReply::Publisher,
+        payload_type: Some(payload_type.into()),
+        ..base.clone()
+    }
 }
 
 fn payload_type(node: &str) -> &str {
